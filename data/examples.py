@@ -1,0 +1,65 @@
+"""What every reader returns: examples, data sets, and the one kind of error.
+
+Labels are scaled here and nowhere else: an STS score is a float in 0..1, an NLI label is the index of its
+word in ``NLI_LABELS``, a triplet has no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+NLI_LABELS = ("contradiction", "entailment", "neutral")  # index = class id
+
+
+class DataError(Exception):
+    """One clear line that names the file, the line, the bad value and the allowed ones."""
+
+
+class UnknownName(DataError):
+    """A data set name that is not in the registry.
+
+    ``suggestion`` is the closest known name or None; ``allowed`` are all known names.
+    """
+
+    def __init__(self, name: str, allowed: Iterable[str]) -> None:
+        import difflib  # only needed when there is something to suggest
+
+        self.name = name
+        self.allowed = tuple(allowed)
+        close = difflib.get_close_matches(name, self.allowed, n=1)
+        self.suggestion = close[0] if close else None
+        hint = f", did you mean {self.suggestion}?" if self.suggestion else "."
+        super().__init__(
+            f"unknown data set {name!r}{hint} Known (add -train, -dev or -test for a split): "
+            f"{', '.join(self.allowed)}; or the path of a .tsv, .csv or .jsonl file"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row: two texts (pair) or three (anchor, positive, negative)."""
+
+    texts: tuple[str, ...]
+    label: float | int | None  # STS: 0..1 (float); NLI: class id (int); triplet: None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The examples of one split of one set, and where they came from."""
+
+    name: str  # registry name, e.g. "stsb"; for a local file its stem
+    split: str  # "train" | "dev" | "test" | "all"
+    task: str  # "sts" | "nli" | "triplet"
+    language: str  # "en" | "ko" | "en+ko" | "unknown" (a local file)
+    examples: list[Example]
+    files: dict[str, str]  # file name -> sha256 of its unpacked bytes
+    skipped: int = 0  # rows dropped by rule: NLI gold label "-", unscored SemEval rows
+
+    @property
+    def key(self) -> str:
+        """Prefix of the metrics of this set: ``stsb-test``; the bare name where the split is ``all``."""
+        return self.name if self.split == "all" else f"{self.name}-{self.split}"
+
+    def __len__(self) -> int:
+        return len(self.examples)
