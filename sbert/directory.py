@@ -1,0 +1,240 @@
+"""The model directory: what stands where, read and written so that sentence-transformers can use it too.
+
+    modules.json                        the chain: Transformer, Pooling, then any of Dense, Normalize
+    config_sentence_transformers.json   prompts, similarity
+    sentence_bert_config.json           max_seq_length (older directories; newer ones keep it in the tokenizer)
+    1_Pooling/config.json               pooling mode, width
+    2_Dense/ (config + safetensors), 3_Normalize/ ...
+    sbert.json                          the same facts in one place, plus where the model came from
+    config.json, model.safetensors, tokenizer files    a plain Hugging Face directory
+
+A plain Hugging Face directory (no modules.json) reads as encoder + mean pooling.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from heads.embedding import Dense, Normalize
+from sbert.errors import RunError
+
+# our flag value -> the name in Pooling/config.json (new style), and the boolean key of the old style
+POOLING_NAMES = {
+    "cls": ("cls", "pooling_mode_cls_token"),
+    "max": ("max", "pooling_mode_max_tokens"),
+    "mean": ("mean", "pooling_mode_mean_tokens"),
+    "mean_sqrt": ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens"),
+    "weighted_mean": ("weightedmean", "pooling_mode_weightedmean_tokens"),
+    "last": ("lasttoken", "pooling_mode_lasttoken"),
+}
+FORMAT = 1  # of sbert.json
+
+
+@dataclasses.dataclass
+class Description:
+    """Everything about a bi-encoder directory but the encoder's own weights and tokenizer."""
+
+    pooling: tuple[str, ...] = ("mean",)
+    layers: list[nn.Module] = dataclasses.field(default_factory=list)
+    max_length: int | None = None
+    prompts: dict[str, str] = dataclasses.field(default_factory=dict)
+    default_prompt: str | None = None
+    include_prompt: bool = True
+    similarity: str = "cosine"
+    truncate_dim: int | None = None
+    encoder_path: str = ""
+    do_lower_case: bool = False
+
+
+def read_json(path: Path) -> Any:
+    """Raises RunError, naming the file, when it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: not a JSON file: {error}") from None
+
+
+def read_description(directory: Path) -> Description:
+    """Reads modules.json and what it points to. Raises RunError on a module this project has no code for."""
+    found = Description()
+    if not (directory / "modules.json").is_file():
+        return found
+    found.pooling = ()
+    for module in read_json(directory / "modules.json"):
+        kind, path = str(module["type"]).rsplit(".", 1)[-1], directory / module["path"]
+        if directory.resolve() not in (path.resolve(), *path.resolve().parents):
+            raise RunError(f"{directory}/modules.json: path {module['path']!r} leaves the directory")
+        if kind == "Transformer":
+            found.encoder_path = module["path"]
+            _read_transformer(path, found)
+        elif kind == "Pooling":
+            _read_pooling(path / "config.json", found)
+        elif kind == "Normalize":
+            found.layers.append(Normalize())
+        elif kind == "Dense":
+            found.layers.append(_read_dense(path))
+        else:
+            raise RunError(
+                f"{directory}/modules.json: module type {module['type']!r} is not supported; "
+                "allowed are Transformer, Pooling, Dense, Normalize"
+            )
+    if not found.pooling:
+        raise RunError(f"{directory}/modules.json: no Pooling module, so not a bi-encoder")
+    config = directory / "config_sentence_transformers.json"
+    if config.is_file():
+        values = read_json(config)
+        found.prompts = {k: v for k, v in (values.get("prompts") or {}).items() if isinstance(v, str)}
+        found.default_prompt = values.get("default_prompt_name")
+        found.similarity = values.get("similarity_fn_name") or "cosine"
+        found.truncate_dim = values.get("truncate_dim")
+    return found
+
+
+def _read_transformer(path: Path, found: Description) -> None:
+    for name in (
+        "sentence_bert_config.json",
+        "sentence_roberta_config.json",
+        "sentence_distilbert_config.json",
+        "sentence_camembert_config.json",
+        "sentence_xlm-roberta_config.json",
+    ):
+        if (path / name).is_file():
+            values = read_json(path / name)
+            found.max_length = values.get("max_seq_length")
+            found.do_lower_case = bool(values.get("do_lower_case"))
+            return
+
+
+def _read_pooling(path: Path, found: Description) -> None:
+    values = read_json(path)
+    found.include_prompt = bool(values.get("include_prompt", True))
+    if "pooling_mode" in values:
+        named = values["pooling_mode"]
+        ours = {new: our for our, (new, _) in POOLING_NAMES.items()}
+        named = [named] if isinstance(named, str) else list(named)
+        unknown = [name for name in named if name not in ours]
+        if unknown:
+            raise RunError(f"{path}: pooling_mode {unknown[0]!r}; allowed are {', '.join(ours)}")
+        found.pooling = tuple(ours[name] for name in named)
+    else:
+        found.pooling = tuple(our for our, (_, old) in POOLING_NAMES.items() if values.get(old)) or ("mean",)
+
+
+def _read_dense(path: Path) -> Dense:
+    values = read_json(path / "config.json")
+    try:
+        dense = Dense(
+            values["in_features"],
+            values["out_features"],
+            values.get("bias", True),
+            values.get("activation_function", "torch.nn.modules.activation.Tanh"),
+        )
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{path}/config.json: {error}") from None
+    weights = path / "model.safetensors"
+    if weights.is_file():
+        state = load_file(weights)
+    elif (path / "pytorch_model.bin").is_file():
+        import torch
+
+        state = torch.load(path / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    else:
+        raise RunError(f"{path}: no weights (looked for model.safetensors, pytorch_model.bin)")
+    try:
+        dense.load_state_dict(state)
+    except RuntimeError as error:
+        raise RunError(
+            f"{path}: the weights do not fit config.json: {str(error).splitlines()[-1].strip()}"
+        ) from None
+    return dense
+
+
+def write_description(
+    directory: Path, description: Description, *, width: int, facts: dict[str, Any]
+) -> None:
+    """Writes every file of the module docstring but the encoder's own.
+
+    width: D of the token embeddings. The legacy spellings are used because old and new readers both take them; only
+    several pooling modes in an order the legacy flags cannot express need the new one.
+    """
+    chain: list[tuple[str, str]] = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    for i, layer in enumerate(description.layers, start=2):
+        chain.append((f"{i}_{type(layer).__name__}", type(layer).__name__))
+        folder = directory / chain[-1][0]
+        folder.mkdir()
+        if isinstance(layer, Dense):
+            save_file(
+                {k: v.contiguous() for k, v in layer.state_dict().items()}, folder / "model.safetensors"
+            )
+            _write_json(
+                folder / "config.json",
+                {
+                    "in_features": layer.linear.in_features,
+                    "out_features": layer.linear.out_features,
+                    "bias": layer.linear.bias is not None,
+                    "activation_function": layer.activation_name,
+                },
+            )
+    _write_json(
+        directory / "modules.json",
+        [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (path, kind) in enumerate(chain)
+        ],
+    )
+    (directory / "1_Pooling").mkdir()
+    _write_json(directory / "1_Pooling" / "config.json", _pooling_config(description, width))
+    _write_json(
+        directory / "sentence_bert_config.json",
+        {"max_seq_length": description.max_length, "do_lower_case": description.do_lower_case},
+    )
+    _write_json(
+        directory / "config_sentence_transformers.json",
+        {
+            "__version__": {"sentence_transformers": "3.0.0", **facts.get("versions", {})},
+            "prompts": description.prompts,
+            "default_prompt_name": description.default_prompt,
+            "similarity_fn_name": description.similarity,
+            **({"truncate_dim": description.truncate_dim} if description.truncate_dim else {}),
+        },
+    )
+    _write_json(
+        directory / "sbert.json",
+        {
+            "format": FORMAT,
+            "arch": "bi",
+            "pooling": list(description.pooling),
+            "layers": [kind for _, kind in chain[2:]],
+            "max_length": description.max_length,
+            "prompts": description.prompts,
+            "default_prompt": description.default_prompt,
+            "include_prompt": description.include_prompt,
+            "similarity": description.similarity,
+            **facts,
+        },
+    )
+
+
+def _pooling_config(description: Description, width: int) -> dict[str, Any]:
+    canonical = tuple(mode for mode in POOLING_NAMES if mode in description.pooling)
+    if canonical != description.pooling:
+        return {
+            "embedding_dimension": width,
+            "include_prompt": description.include_prompt,
+            "pooling_mode": [POOLING_NAMES[mode][0] for mode in description.pooling],
+        }
+    return {
+        "word_embedding_dimension": width,
+        "include_prompt": description.include_prompt,
+        **{old: our in description.pooling for our, (_, old) in POOLING_NAMES.items()},
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf8")

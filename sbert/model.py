@@ -1,0 +1,212 @@
+"""modelWithPooling: the bi-encoder (SBERT paper, section 3). One encoder, one pooling, one vector a text.
+
+    model = modelWithPooling.from_pretrained("minilm")
+    vectors = model.encode(["A cat sat.", "고양이가 앉았다."])     # numpy, (2, 384), fp32
+    model.similarity(vectors, vectors)                           # tensor, (2, 2)
+    model.save_pretrained("my-model")                            # sentence-transformers reads it as well
+
+Shape letters: B batch, T tokens, D embedding width, N texts.
+"""
+
+import importlib.metadata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from heads.embedding import Dense, Normalize
+from losses.similarity import PAIRWISE
+from sbert.atomic import atomic_directory
+from sbert.directory import Description, read_description, write_description
+from sbert.encoder import find_model, load_encoder, load_tokenizer, position_limit
+from sbert.errors import RunError
+from sbert.pooling import POOLINGS, pool
+
+UNBOUNDED = 100_000  # tokenizers without a limit of their own claim 10^30
+
+
+class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it)
+    """A Hugging Face encoder, a pooling, and the layers after it.
+
+    model: any encoder whose output has ``last_hidden_state`` (B, T, D).
+    pooling_type: one of sbert.pooling.POOLINGS, or several, whose vectors are then concatenated in that order.
+    tokenizer: needed by ``encode``; training works on ids alone.
+    description: what else the model directory says (layers after pooling, prompts, max length, similarity).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pooling_type: str | Sequence[str] = "mean",
+        *,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        description: Description | None = None,
+    ) -> None:
+        super().__init__()
+        pooling = (pooling_type,) if isinstance(pooling_type, str) else tuple(pooling_type)
+        for mode in pooling:
+            if mode not in POOLINGS:
+                raise ValueError(f"pooling_type {mode!r}: allowed are {', '.join(POOLINGS)}")
+        self.model = model
+        self.description = description or Description()
+        self.description.pooling = pooling
+        self.layers = nn.ModuleList(self.description.layers)
+        self.tokenizer = tokenizer
+        self.facts: dict[str, Any] = {}  # where the model came from; written to sbert.json
+
+    # ---------------------------------------------------------------- vectors
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, prompt_tokens: int = 0, **inputs: Tensor
+    ) -> dict[str, Tensor]:
+        """input_ids, attention_mask: (B, T) -> {"sentence_embedding": (B, D), "token_embeddings": (B, T, D)}.
+
+        prompt_tokens: how many leading real tokens pooling leaves out. inputs: whatever else the encoder takes.
+        """
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
+        embedding = pool(hidden, attention_mask, self.description.pooling, skip=prompt_tokens)
+        for layer in self.layers:
+            embedding = layer(embedding)
+        return {"sentence_embedding": embedding.float(), "token_embeddings": hidden}
+
+    def encode(self, texts: str | Sequence[str], **options: Any) -> np.ndarray:
+        """(N, D) fp32, in the order given; a single string gives (D,). Options: see sbert.encode.encode."""
+        from sbert.encode import encode
+
+        if isinstance(texts, str):
+            return encode(self, [texts], **options).embeddings[0]
+        return encode(self, texts, **options).embeddings
+
+    def encode_query(self, texts: str | Sequence[str], **options: Any) -> np.ndarray:
+        """``encode`` with the prompt the model directory keeps for queries, if any."""
+        return self.encode(texts, **{"prompt_name": self._prompt("query"), **options})
+
+    def encode_document(self, texts: str | Sequence[str], **options: Any) -> np.ndarray:
+        """``encode`` with the prompt the model directory keeps for documents, if any."""
+        return self.encode(texts, **{"prompt_name": self._prompt("document", "passage", "corpus"), **options})
+
+    def _prompt(self, *names: str) -> str | None:
+        return next((name for name in names if name in self.description.prompts), None)
+
+    def similarity(self, queries: Any, documents: Any) -> Tensor:
+        """All pairs: (Q, D), (N, D) -> (Q, N), row = query, by the model's own measure (cosine unless it says so)."""
+        q, d = (torch.as_tensor(np.asarray(x), dtype=torch.float32) for x in (queries, documents))
+        q, d = (x.unsqueeze(0) if x.dim() == 1 else x for x in (q, d))
+        if self.description.similarity == "cosine":
+            return nn.functional.normalize(q, dim=-1) @ nn.functional.normalize(d, dim=-1).T
+        if self.description.similarity == "dot":
+            return q @ d.T
+        return torch.stack([PAIRWISE[self.description.similarity](row.expand_as(d), d) for row in q])
+
+    # ---------------------------------------------------------------- facts
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def width(self) -> int:
+        """D of the sentence embedding."""
+        dense = [layer for layer in self.layers if isinstance(layer, Dense)]
+        return dense[-1].linear.out_features if dense else self._hidden * len(self.description.pooling)
+
+    @property
+    def _hidden(self) -> int:
+        return int(self.model.config.hidden_size)  # type: ignore[union-attr,arg-type]
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens a text may have, special ones included; longer texts are truncated, and counted."""
+        limits = [self.description.max_length, position_limit(self.model)]  # type: ignore[arg-type]
+        if self.description.max_length is None and self.tokenizer is not None:
+            limits.append(self.tokenizer.model_max_length)
+        return int(min((limit for limit in limits if limit and limit < UNBOUNDED), default=512))
+
+    @max_length.setter
+    def max_length(self, value: int) -> None:
+        limit = position_limit(self.model)  # type: ignore[arg-type]
+        if limit is not None and value > limit:
+            raise RunError(f"--max-length {value}: this encoder has {limit} positions")
+        self.description.max_length = value
+
+    # ---------------------------------------------------------------- directories
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        pooling_type: str | Sequence[str] | None = None,
+        num_layers: int | None = None,
+        max_length: int | None = None,
+        normalize: bool | None = None,
+        device: str | torch.device = "cpu",
+    ) -> "modelWithPooling":
+        """Loads ``minilm``, a hub id, or a directory (ours, sentence-transformers', plain Hugging Face).
+
+        Arguments left at None keep what the directory says. normalize: False drops its Normalize layer, True adds one.
+        Raises RunError with one line when something is missing or does not fit.
+        """
+        directory = find_model(str(name))
+        description = read_description(directory)
+        encoder_directory = directory / description.encoder_path
+        tokenizer = load_tokenizer(encoder_directory)
+        if normalize is not None:
+            description.layers = [x for x in description.layers if not isinstance(x, Normalize)]
+            description.layers += [Normalize()] if normalize else []
+        model = cls(
+            load_encoder(encoder_directory, num_layers),
+            pooling_type or description.pooling,
+            tokenizer=tokenizer,
+            description=description,
+        )
+        model._check_layers(directory)
+        if max_length is not None:
+            model.max_length = max_length
+        model.facts = {
+            "source": str(name) if str(name) == "minilm" else directory.name,
+            "num_layers": num_layers,
+        }
+        return model.to(device).eval()
+
+    def _check_layers(self, directory: Path) -> None:
+        width = self._hidden * len(self.description.pooling)
+        for layer in self.layers:
+            if isinstance(layer, Dense):
+                if layer.linear.in_features != width:
+                    raise RunError(
+                        f"{directory}: a Dense layer takes {layer.linear.in_features} features, "
+                        f"what comes before it has {width}"
+                    )
+                width = layer.linear.out_features
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Writes the directory as a whole or not at all; one that was there before is replaced at the end."""
+        if self.tokenizer is None:
+            raise RunError("save_pretrained needs the tokenizer: a model without one cannot be used on text")
+        with atomic_directory(Path(directory)) as folder:
+            self.model.save_pretrained(folder)  # type: ignore[operator]
+            self.tokenizer.save_pretrained(folder)
+            _set_tokenizer_limit(folder, self.max_length)
+            self.description.layers = list(self.layers)
+            self.description.max_length = self.max_length
+            versions = {name: importlib.metadata.version(name) for name in ("transformers", "torch")}
+            facts = {
+                **self.facts,
+                "versions": {"transformers": versions["transformers"], "pytorch": versions["torch"]},
+            }
+            write_description(folder, self.description, width=self._hidden, facts=facts)
+
+
+def _set_tokenizer_limit(folder: Path, max_length: int) -> None:
+    """Newer readers take the limit from the tokenizer's own config; write it there too."""
+    import json
+
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf8"))
+    config["model_max_length"] = max_length
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
