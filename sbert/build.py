@@ -1,0 +1,185 @@
+"""From flags to objects: data sets, the model, its objectives, and what to select on."""
+
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+import data
+from data.registry import SETS, format_of
+from sbert.errors import RunError, UsageError
+from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, Flags, objectives_of
+from sbert.model import modelWithPooling
+from sbert.objectives import (
+    Objective,
+    modelForClassificationTraining,
+    modelForCoSENTTraining,
+    modelForRegressionTraining,
+    modelForTripletTraining,
+)
+
+log = logging.getLogger("sbert")
+
+
+@dataclass
+class Stage:
+    """One pass of ``fit``: sets trained together, the sets scored meanwhile, and the metric to select on."""
+
+    train: list[data.DataSet]
+    objectives: list[str]
+    dev: list[data.DataSet]
+    select_on: str | None
+    number: int
+
+
+def load_sets(
+    names: Sequence[str], split: str | None, flags: Flags, *, limit: int = 0, seed: int = 0
+) -> list[data.DataSet]:
+    """Sets by name; ``limit`` > 0 keeps that many rows, drawn once with ``seed``."""
+    out = []
+    for name in names:
+        dataset = data.load(name, data.split_for(name, split), data_dir=flags.data_dir)
+        if 0 < limit < len(dataset):
+            rows = sorted(random.Random(seed).sample(range(len(dataset)), limit))
+            dataset = replace(dataset, examples=[dataset.examples[i] for i in rows])
+        out.append(dataset)
+    return out
+
+
+def load_stages(flags: Flags) -> list[Stage]:
+    """Training and dev sets of every stage, with objectives matched to what the files turned out to hold."""
+    sets = load_sets(flags.train_data, "train", flags, limit=flags.train_limit, seed=flags.seed)
+    objectives = []
+    for i, (dataset, objective) in enumerate(zip(sets, objectives_of(flags), strict=True)):
+        chosen = DEFAULT_OBJECTIVE[dataset.task] if objective == "auto" else objective
+        if dataset.task not in OBJECTIVES[chosen]:
+            raise UsageError(
+                f"--objective {chosen} cannot train on {dataset.key}, which is {dataset.task} data"
+            )
+        if chosen == "triplet" and dataset.task == "nli":
+            sets[i] = data.triplets(dataset)
+        objectives.append(chosen)
+    groups = [[i] for i in range(len(sets))] if flags.mix == "sequence" else [list(range(len(sets)))]
+    stages = []
+    for number, group in enumerate(groups):
+        names = (
+            flags.dev_data if flags.dev_data is not None else _dev_names([flags.train_data[i] for i in group])
+        )
+        dev = load_sets(names, "dev", flags, limit=flags.dev_limit)
+        if any(objectives[i] == "triplet" for i in group):
+            dev = [data.triplets(d) if d.task == "nli" else d for d in dev]
+        stages.append(
+            Stage(
+                [sets[i] for i in group],
+                [objectives[i] for i in group],
+                dev,
+                _select_on(flags, flags.train_data[group[-1]], dev),
+                number,
+            )
+        )
+    return stages
+
+
+def _dev_names(train: Sequence[str]) -> list[str]:
+    stems = [data.parse_name(name)[0] for name in train if not format_of(name)]
+    return [f"{stem}-dev" for stem in dict.fromkeys(stems) if "dev" in SETS[stem].splits]
+
+
+def _select_on(flags: Flags, last_trained: str, dev: Sequence[data.DataSet]) -> str | None:
+    """The metric key, or None for the last step. ``auto`` never selects an NLI run on STS."""
+    available = {f"{d.key}/{metric}": d for d in dev for metric in main_metrics(d)}
+    if flags.select_on == "last":
+        return None
+    if flags.select_on != "auto":
+        if flags.select_on not in available:
+            raise UsageError(
+                f"--select-on {flags.select_on}: allowed are last, {', '.join(available) or 'no dev set'}"
+            )
+        return flags.select_on
+    stem = data.parse_name(last_trained)[0] if not format_of(last_trained) else None
+    mine = [key for key, d in available.items() if d.name == stem or (stem is None and flags.dev_data)]
+    return mine[0] if mine else None
+
+
+def main_metrics(dataset: data.DataSet) -> list[str]:
+    """Metrics of a set that a model can be selected on, the usual one first."""
+    return {
+        "sts": ["spearman_cosine", "pearson_cosine"],
+        "nli": ["accuracy", "f1_macro"],
+        "triplet": ["accuracy_cosine", "accuracy_euclidean"],
+    }[dataset.task]
+
+
+def eval_names(flags: Flags) -> list[str]:
+    """--eval-data, or the STS test splits of the training sets (both languages of the samples apart)."""
+    if flags.eval_data is not None:
+        return flags.eval_data
+    out: list[str] = []
+    for name in flags.train_data:
+        stem = name if format_of(name) else data.parse_name(name)[0]
+        if stem == "samples-sts":
+            out += ["samples-sts-en", "samples-sts-ko"]
+        elif not format_of(name) and "test" in SETS[stem].splits:
+            out.append(stem)
+    return list(dict.fromkeys(out))
+
+
+def build_model(flags: Flags, device: torch.device, objectives: Sequence[str] = ()) -> modelWithPooling:
+    """The bi-encoder the flags describe, on its device."""
+    normalize = {"yes": True, "no": False, "auto": None}[flags.normalize]
+    if flags.normalize == "auto" and {"classification", "triplet"} & set(objectives):
+        normalize = False
+    return modelWithPooling.from_pretrained(
+        flags.model,
+        pooling_type=flags.pooling,
+        num_layers=flags.num_layers,
+        max_length=flags.max_length,
+        normalize=normalize,
+        device=device,
+    )
+
+
+def build_objective(name: str, model: modelWithPooling, flags: Flags) -> Objective:
+    """One objective by its flag value."""
+    if name == "classification":
+        return modelForClassificationTraining(model, len(data.NLI_LABELS), flags.concat)
+    if name == "regression":
+        return modelForRegressionTraining(model)
+    if name == "cosent":
+        return modelForCoSENTTraining(model, flags.scale)
+    return modelForTripletTraining(model, flags.margin, flags.distance)
+
+
+def resolve_device(name: str) -> torch.device:
+    """auto: the first CUDA card, else the CPU. Raises RunError when the card asked for is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RunError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def overlap_marks(
+    model: modelWithPooling, trained: Sequence[str], evaluated: Sequence[str]
+) -> dict[str, str]:
+    """{"sts12-test": "..."} for every evaluated set that shares rows with a training set, this run's or an earlier's."""
+    before: list[Any] = list(model.facts.get("trained_on", []))
+    if model.facts.get("source") == "minilm":
+        before.append("minilm")
+    known = [name for name in [*before, *trained] if name == "minilm" or not format_of(name)]
+    marks = {}
+    for name in evaluated:
+        warning = data.overlap_warning(known, name)
+        if warning:
+            marks[name if format_of(name) else _key(name)] = warning
+    return marks
+
+
+def _key(name: str) -> str:
+    stem, _ = data.parse_name(name)
+    split = data.split_for(name)
+    return stem if split == "all" else f"{stem}-{split}"

@@ -1,0 +1,88 @@
+"""Evaluate a bi-encoder, or an objective with a classifier, on any number of data sets at once.
+
+All distinct texts of all sets are embedded in one go, once for every measure and every set they appear in.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.examples import NLI_LABELS, DataSet
+from losses.similarity import PAIRWISE
+from sbert.encode import Encoded, encode
+from sbert.evaluation.nli import classification_metrics
+from sbert.evaluation.sts import similarity_metrics
+from sbert.model import modelWithPooling
+from sbert.objectives import modelForClassificationTraining
+
+Metrics = dict[str, float]
+
+
+def evaluate(model: modelWithPooling, datasets: Sequence[DataSet] | DataSet, **options: Any) -> Metrics:
+    """STS sets: Pearson and Spearman of four measures; triplet sets: share of right orders by four measures.
+
+    NLI sets need a classifier and are passed over here: see evaluate_objective. options: those of sbert.encode.encode.
+    """
+    metrics, _ = evaluate_with_report(model, datasets, **options)
+    return metrics
+
+
+def evaluate_with_report(
+    model: modelWithPooling,
+    datasets: Sequence[DataSet] | DataSet,
+    *,
+    classifier: modelForClassificationTraining | None = None,
+    **options: Any,
+) -> tuple[Metrics, Encoded | None]:
+    """``evaluate`` plus what encoding counted (distinct texts, truncated texts, padding)."""
+    sets = [datasets] if isinstance(datasets, DataSet) else list(datasets)
+    sets = [s for s in sets if s.task != "nli" or classifier is not None]
+    position: dict[str, int] = {}
+    for dataset in sets:
+        for example in dataset.examples:
+            for text in example.texts:
+                position.setdefault(text, len(position))
+    if not position:
+        return {}, None
+    encoded = encode(model, list(position), **options)
+    metrics: Metrics = {}
+    for dataset in sets:
+        columns = [
+            encoded.embeddings[[position[example.texts[i]] for example in dataset.examples]]
+            for i in range(len(dataset.examples[0].texts))
+        ]
+        labels = [example.label for example in dataset.examples]
+        if dataset.task == "sts":
+            found = similarity_metrics(*columns, labels)  # type: ignore[arg-type]
+        elif dataset.task == "triplet":
+            found = _triplet_metrics(*columns)
+        else:
+            found = _nli_metrics(classifier, *columns, labels)  # type: ignore[arg-type]
+        metrics.update({f"{dataset.key}/{name}": value for name, value in found.items()})
+    return metrics, encoded
+
+
+def evaluate_objective(objective: Any, datasets: Sequence[DataSet], **options: Any) -> Metrics:
+    """``evaluate``, with NLI sets scored by the objective's classifier where it has one."""
+    classifier = objective if isinstance(objective, modelForClassificationTraining) else None
+    return evaluate_with_report(objective.model, datasets, classifier=classifier, **options)[0]
+
+
+@torch.inference_mode()
+def _nli_metrics(
+    classifier: modelForClassificationTraining, u: np.ndarray, v: np.ndarray, labels: Sequence[int]
+) -> Metrics:
+    device = classifier.classifier.weight.device
+    logits = classifier.logits(torch.from_numpy(u).to(device), torch.from_numpy(v).to(device))
+    return classification_metrics(logits.argmax(1).cpu().numpy(), np.asarray(labels), len(NLI_LABELS))
+
+
+def _triplet_metrics(anchor: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> Metrics:
+    """Share of triplets whose anchor is nearer to its positive (SBERT paper, section 4.4); ties count as wrong."""
+    a, p, n = (torch.from_numpy(x) for x in (anchor, positive, negative))
+    return {
+        f"accuracy_{name}": float((measure(a, p) > measure(a, n)).float().mean())
+        for name, measure in PAIRWISE.items()
+    }

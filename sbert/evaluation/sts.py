@@ -1,0 +1,28 @@
+"""STS: correlation of gold scores with cosine, Euclidean, Manhattan and dot similarity (SBERT paper, section 4).
+
+Spearman over all pairs of a set at once ("all" aggregation): for STS12-16 a year's sub-sets are concatenated by the
+reader, never averaged.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.stats import pearsonr, spearmanr
+
+from losses.similarity import PAIRWISE
+
+
+def similarity_metrics(u: np.ndarray, v: np.ndarray, scores: Sequence[float]) -> dict[str, float]:
+    """u, v: (B, D); scores: (B,) -> {"spearman_cosine": ..., "pearson_cosine": ..., and so for every measure}.
+
+    Correlations are raw, -1..1; nan where one side is constant (undefined).
+    """
+    gold = np.asarray(scores, dtype=np.float64)
+    out: dict[str, float] = {}
+    for name, measure in PAIRWISE.items():
+        ours = measure(torch.from_numpy(u), torch.from_numpy(v)).double().numpy()
+        constant = len(gold) < 2 or np.ptp(gold) == 0 or np.ptp(ours) == 0 or not np.isfinite(ours).all()
+        out[f"pearson_{name}"] = float("nan") if constant else float(pearsonr(gold, ours).statistic)
+        out[f"spearman_{name}"] = float("nan") if constant else float(spearmanr(gold, ours).statistic)
+    return out

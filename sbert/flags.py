@@ -1,0 +1,402 @@
+"""Every flag of train.py: one dataclass, its defaults, and the checks that need nothing loaded. Torch-free."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
+
+from data import DataError, parse_name, split_for
+from data.registry import SETS, format_of
+from sbert.errors import UsageError
+
+POOLINGS = ("mean", "cls", "max", "mean_sqrt", "weighted_mean", "last")
+CONCATENATIONS = ("u,v", "|u-v|", "u*v", "|u-v|,u*v", "u,v,u*v", "u,v,|u-v|", "u,v,|u-v|,u*v")
+# objective -> the kind of data it trains on ("nli" data also makes triplets)
+OBJECTIVES = {
+    "classification": ("nli",),
+    "regression": ("sts",),
+    "cosent": ("sts",),
+    "triplet": ("triplet", "nli"),
+}
+DEFAULT_OBJECTIVE = {"nli": "classification", "sts": "regression", "triplet": "triplet"}
+PER_STAGE = ("objective", "epochs", "batch_size", "lr", "head_lr", "warmup_ratio")
+
+
+def _flag(group: str, text: str, default: Any = None, **more: Any) -> Any:
+    value = {"default_factory": lambda: list(default)} if isinstance(default, list) else {"default": default}
+    return field(**value, metadata={"group": group, "help": text, **more})
+
+
+@dataclass
+class Flags:
+    """What a run is told. Values that may differ between the sets of ``--mix sequence`` are lists."""
+
+    # model
+    model: str = _flag("model", "minilm (packaged all-MiniLM-L6-v2), a directory, or a hub id", "minilm")
+    arch: str = _flag("model", "bi-encoder", "bi", choices=("bi",))
+    pooling: str | None = _flag(
+        "model", "pooling of token vectors; default: the model directory's, else mean", choices=POOLINGS
+    )
+    num_layers: int | None = _flag("model", "keep only the first N encoder layers", type=int, at_least=1)
+    max_length: int | None = _flag(
+        "model", "tokens a text, longer ones are truncated; default: the model's own", type=int, at_least=3
+    )
+    normalize: str = _flag(
+        "model",
+        "a layer that scales vectors to unit length: add (yes), drop (no), or what the "
+        "model directory has; auto drops it for --objective classification and triplet, whose "
+        "features it would shrink",
+        "auto",
+        choices=("auto", "yes", "no"),
+    )
+    # data
+    train_data: list[str] = _flag(
+        "data",
+        "sets to train on, or .tsv/.csv/.jsonl files with named columns",
+        ["samples"],
+        nargs="+",
+        metavar="D",
+    )
+    dev_data: list[str] | None = _flag(
+        "data",
+        "sets scored during training; default: the dev splits of the training sets",
+        nargs="*",
+        metavar="D",
+    )
+    eval_data: list[str] | None = _flag(
+        "data",
+        "sets scored before and after training (or with --eval-only); default: "
+        "the test splits of the training sets",
+        nargs="*",
+        metavar="D",
+    )
+    data_dir: str | None = _flag(
+        "data", "folder with the publishers' files; default: $SBERT_DATA, then downloads"
+    )
+    mix: str = _flag(
+        "data",
+        "several training sets: batches of all in proportion to their size, or one after the other",
+        "proportional",
+        choices=("proportional", "sequence"),
+    )
+    train_limit: int = _flag(
+        "data", "rows of each training set, drawn once with --seed (0: all)", 0, type=int, at_least=0
+    )
+    dev_limit: int = _flag(
+        "data", "rows of each dev set, drawn once with seed 0 (0: all)", 2000, type=int, at_least=0
+    )
+    # objective
+    objective: list[str] = _flag(
+        "objective",
+        "auto: classification for NLI, regression for STS, triplet for triplets",
+        ["auto"],
+        nargs="+",
+        choices=("auto", *OBJECTIVES),
+        metavar="O",
+    )
+    concat: str = _flag(
+        "objective",
+        "what the classifier sees of u and v (paper, Table 6)",
+        "u,v,|u-v|",
+        choices=CONCATENATIONS,
+        needs="classification",
+    )
+    margin: float = _flag(
+        "objective", "of the triplet objective", 1.0, type=float, at_least=0, needs="triplet"
+    )
+    distance: str = _flag(
+        "objective",
+        "of the triplet objective",
+        "euclidean",
+        choices=("euclidean", "manhattan", "cosine"),
+        needs="triplet",
+    )
+    scale: float = _flag(
+        "objective",
+        "of the CoSENT objective: cosines are multiplied by it",
+        20.0,
+        type=float,
+        above=0,
+        needs="cosent",
+    )
+    # optimisation
+    epochs: list[int] = _flag(
+        "optimisation",
+        "passes over the training data (0: as in the paper, 4 for STS, else 1)",
+        [0],
+        nargs="+",
+        type=int,
+        at_least=0,
+    )
+    batch_size: list[int] = _flag(
+        "optimisation", "examples (pairs, triplets) a micro-batch", [16], nargs="+", type=int, at_least=1
+    )
+    accumulation: int = _flag("optimisation", "micro-batches an update", 1, type=int, at_least=1)
+    lr: list[float] = _flag(
+        "optimisation", "peak learning rate of the encoder", [2e-5], nargs="+", type=float, above=0
+    )
+    head_lr: list[float] = _flag(
+        "optimisation", "peak learning rate of a fresh classifier", [1e-3], nargs="+", type=float, above=0
+    )
+    weight_decay: float = _flag(
+        "optimisation", "decoupled weight decay; not on biases and norms", 0.01, type=float, at_least=0
+    )
+    warmup_ratio: list[float] = _flag(
+        "optimisation",
+        "share of the updates in which the rate rises",
+        [0.1],
+        nargs="+",
+        type=float,
+        at_least=0,
+        at_most=1,
+    )
+    max_grad_norm: float = _flag(
+        "optimisation", "gradients are clipped to this norm (0: never)", 1.0, type=float, at_least=0
+    )
+    precision: str = _flag(
+        "optimisation",
+        "auto: bf16 or fp16 on CUDA, bf16 on a CPU that has it, else fp32; fp32 with --eval-only",
+        "auto",
+        choices=("auto", "fp32", "bf16", "fp16"),
+    )
+    batch_sampler: str = _flag(
+        "optimisation",
+        "length: batches of texts of like length; random: not",
+        "length",
+        choices=("length", "random"),
+    )
+    seed: int = _flag(
+        "optimisation", "of the order, the fresh classifier and dropout", 42, type=int, at_least=0
+    )
+    max_updates: int = _flag(
+        "optimisation", "stop a stage after so many updates (0: all)", 0, type=int, at_least=0
+    )
+    # evaluation and saving
+    eval_steps: float = _flag(
+        "evaluation and saving",
+        "updates between evaluations; below 1 a share of the stage (0: once an epoch)",
+        0.0,
+        type=float,
+        at_least=0,
+    )
+    save_steps: float = _flag(
+        "evaluation and saving",
+        "updates between checkpoints, likewise (0: at evaluations)",
+        0.0,
+        type=float,
+        at_least=0,
+    )
+    log_steps: int = _flag(
+        "evaluation and saving", "updates between log lines and TensorBoard points", 50, type=int, at_least=1
+    )
+    save_limit: int = _flag("evaluation and saving", "checkpoints kept (0: all)", 2, type=int, at_least=0)
+    select_on: str = _flag(
+        "evaluation and saving",
+        "metric to keep the best model by, such as "
+        "stsb-dev/spearman_cosine; last: no selection; auto: the dev split of the (last) training "
+        "set, else last",
+        "auto",
+        metavar="KEY",
+    )
+    patience: int = _flag(
+        "evaluation and saving",
+        "stop after so many evaluations without a better one (0: never)",
+        0,
+        type=int,
+        at_least=0,
+    )
+    eval_batch_tokens: int = _flag(
+        "evaluation and saving", "padded tokens a batch when encoding (0: by device)", 0, type=int, at_least=0
+    )
+    # run
+    output_dir: str | None = _flag("run", "where everything is written; default: runs/NAME")
+    run_name: str | None = _flag("run", "name of the run; default: made from model, data and time")
+    resume: str | None = _flag(
+        "run", "continue the run in this directory as if it had never stopped", metavar="RUN"
+    )
+    eval_only: bool = _flag("run", "score --model on --eval-data, train nothing", False)
+    device: str = _flag("run", "auto, cpu, cuda, cuda:1", "auto")
+    threads: int = _flag("run", "CPU threads (0: all)", 0, type=int, at_least=0)
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one line with a suggestion, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: error: {message} (--help lists the flags)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        prog="train.py",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train and evaluate a Sentence-BERT bi-encoder.",
+        epilog=EXAMPLES,
+    )
+    groups: dict[str, Any] = {}
+    for f in fields(Flags):
+        meta = f.metadata
+        group = groups.setdefault(meta["group"], parser.add_argument_group(meta["group"]))
+        default = f.default_factory() if callable(f.default_factory) else f.default
+        shown = " ".join(map(str, default)) if isinstance(default, list) else default
+        options: dict[str, Any] = {"help": meta["help"].replace("%", "%%"), "default": argparse.SUPPRESS}
+        if meta.get("choices"):
+            options["help"] += f" ({', '.join(meta['choices'])})"
+        if shown not in (None, False):
+            options["help"] += f" [{shown}]".replace("%", "%%")
+        if default is False:
+            options["action"] = "store_true"
+        else:
+            options["metavar"] = meta.get("metavar", "N" if meta.get("type") in (int, float) else "X")
+            if meta.get("type"):
+                options["type"] = meta["type"]
+            if meta.get("nargs"):
+                options["nargs"] = meta["nargs"]
+        group.add_argument("--" + f.name.replace("_", "-"), **options)
+    return parser
+
+
+EXAMPLES = """examples:
+  python train.py                                                     the embedded samples
+  python train.py --train-data stsb --epochs 4 --eval-data stsb       STS regression
+  python train.py --train-data nli-en stsb --mix sequence --epochs 1 4
+  python train.py --eval-only --model minilm --eval-data stsb sts12 sickr
+  python train.py --resume runs/x
+"""
+
+
+def parse(argv: Sequence[str]) -> tuple[Flags, set[str]]:
+    """argv -> checked flags, and the names of those that were given. Raises UsageError; exits 2 like argparse."""
+    parser = build_parser()
+    known, unknown = parser.parse_known_args(argv)
+    if unknown:
+        word = unknown[0].split("=")[0]
+        flags = ["--" + f.name.replace("_", "-") for f in fields(Flags)]
+        raise UsageError(f"unknown flag {word}" + suggestion(word, flags))
+    given = set(vars(known))
+    flags = Flags(**vars(known))
+    check(flags, given)
+    return flags, given
+
+
+def suggestion(word: str, allowed: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def check(flags: Flags, given: set[str]) -> None:
+    """Everything that can be known to be wrong before a file is opened. Raises UsageError."""
+    for f in fields(Flags):
+        _check_value("--" + f.name.replace("_", "-"), getattr(flags, f.name), f.metadata)
+    for name in (*flags.train_data, *(flags.dev_data or ()), *(flags.eval_data or ())):
+        try:
+            parse_name(name)
+        except DataError as error:
+            raise UsageError(str(error)) from None
+    if flags.resume and flags.eval_only:
+        raise UsageError("--resume continues a training run and --eval-only trains nothing: give one of them")
+    if flags.eval_only:
+        _check_eval_only(flags, given)
+        return
+    if "run_name" in given and "output_dir" in given:
+        raise UsageError(
+            "--run-name names a folder under runs/ and --output-dir is a folder: give one of them"
+        )
+    stages = len(flags.train_data) if flags.mix == "sequence" else 1
+    for name in PER_STAGE:
+        count, wanted = len(getattr(flags, name)), len(flags.train_data) if name == "objective" else stages
+        if count not in (1, wanted):
+            raise UsageError(
+                f"--{name.replace('_', '-')} has {count} values; give 1 or {wanted} (--mix {flags.mix}, "
+                f"{len(flags.train_data)} training set(s))"
+            )
+    objectives = objectives_of(flags)
+    for f in fields(Flags):
+        if f.name in given and f.metadata.get("needs") not in (None, *objectives):
+            raise UsageError(
+                f"--{f.name} is for --objective {f.metadata['needs']}; this run has {', '.join(objectives)}"
+            )
+    if flags.patience and flags.select_on == "last":
+        raise UsageError("--patience waits for a better --select-on metric, and --select-on last has none")
+
+
+def objectives_of(flags: Flags) -> list[str]:
+    """One objective a training set, ``auto`` resolved. Raises UsageError when an objective cannot use the set."""
+    chosen = flags.objective if len(flags.objective) > 1 else flags.objective * len(flags.train_data)
+    out = []
+    for name, objective in zip(flags.train_data, chosen, strict=True):
+        task = (
+            None if format_of(name) else SETS[parse_name(name)[0]].task
+        )  # a local file tells when it is read
+        if objective == "auto":
+            out.append(DEFAULT_OBJECTIVE[task] if task else "auto")
+            continue
+        if task and task not in OBJECTIVES[objective]:
+            fitting = [o for o, tasks in OBJECTIVES.items() if task in tasks]
+            raise UsageError(
+                f"--objective {objective} cannot train on {name}, which is {task} data; "
+                f"allowed are {', '.join(fitting)}"
+            )
+        out.append(objective)
+    return out
+
+
+def _check_eval_only(flags: Flags, given: set[str]) -> None:
+    training = {f.name for f in fields(Flags) if f.metadata["group"] in ("objective", "optimisation")} - {
+        "precision"
+    }
+    training |= {
+        "train_data",
+        "dev_data",
+        "mix",
+        "train_limit",
+        "dev_limit",
+        "eval_steps",
+        "save_steps",
+        "save_limit",
+        "select_on",
+        "patience",
+        "log_steps",
+    }
+    for name in sorted(given & training):
+        raise UsageError(f"--{name.replace('_', '-')} is about training, and --eval-only trains nothing")
+    if not flags.eval_data:
+        raise UsageError("--eval-only needs --eval-data: the sets to score")
+    for name in flags.eval_data:
+        if not format_of(name) and SETS[parse_name(name)[0]].task == "nli":
+            raise UsageError(
+                f"--eval-data {name} is NLI data: it takes a classifier, which a bi-encoder does not keep"
+            )
+        split_for(name)
+
+
+def _check_value(flag: str, value: Any, meta: Any) -> None:
+    for one in value if isinstance(value, list) else [value]:
+        if one is None:
+            continue
+        choices = meta.get("choices")
+        if choices and one not in choices:
+            raise UsageError(
+                f"{flag} {one!r}: allowed are {', '.join(choices)}{suggestion(str(one), choices)}"
+            )
+        if meta.get("type") in (int, float):
+            low, above, high = meta.get("at_least"), meta.get("above"), meta.get("at_most")
+            if one != one or one in (float("inf"), float("-inf")):
+                raise UsageError(f"{flag} {one}: must be a finite number")
+            if low is not None and one < low:
+                raise UsageError(f"{flag} {one}: must be at least {low}")
+            if above is not None and one <= above:
+                raise UsageError(f"{flag} {one}: must be above {above}")
+            if high is not None and one > high:
+                raise UsageError(f"{flag} {one}: must be at most {high}")
+    if (
+        isinstance(value, str)
+        and flag == "--device"
+        and value != "auto"
+        and value.split(":")[0] not in ("cpu", "cuda")
+    ):
+        raise UsageError(f"--device {value}: allowed are auto, cpu, cuda, cuda:N")

@@ -1,0 +1,363 @@
+"""The training loop: one ``fit`` for every objective.
+
+It knows nothing about tasks: a batch goes in, a loss comes out. One update is ``accumulation`` micro-batches under one
+autocast, one unscale, one clip, one step. Evaluation, selection, early stopping, checkpoints and pruning hang on the
+update counter, so a resumed run (weights, optimizer, scaler, random states, counter) equals an uninterrupted one.
+"""
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from data.sampler import mixed_batches
+from sbert.checkpoint import random_states, restore_random_states, save_checkpoint
+from sbert.errors import RunError
+from sbert.model import modelWithPooling
+from sbert.optim import build_optimizer, learning_rate_factor
+from sbert.precision import autocast, grad_scaler
+from sbert.source import Source
+
+log = logging.getLogger("sbert")
+MAX_SKIPPED = 20  # updates in a row whose gradients were not finite, before the run is given up
+
+
+class Interrupted(Exception):
+    """SIGINT or SIGTERM: the checkpoint is on disk."""
+
+    def __init__(self, signum: int, update: int) -> None:
+        self.signum, self.update = signum, update
+        super().__init__(f"{signal.Signals(signum).name} at update {update}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one stage of training does. Steps are counted in updates (optimizer steps)."""
+
+    epochs: int = 1
+    batch_size: int = 16
+    accumulation: int = 1
+    lr: float = 2e-5
+    head_lr: float = 2e-5
+    weight_decay: float = 0.01
+    warmup_ratio: float = 0.1
+    max_grad_norm: float = 1.0
+    precision: str = "fp32"
+    sampler: str = "length"
+    seed: int = 42
+    eval_steps: float = 0  # 0: once an epoch; below 1: a share of the stage
+    save_steps: float = 0  # 0: when evaluating
+    log_steps: int = 50
+    save_limit: int = 2
+    patience: int = 0  # evaluations without a better one before stopping; 0: never
+    select_on: str | None = None  # metric to keep the best model by; None: keep the last
+    max_updates: int = 0  # stop after so many (0: all), with the schedule of the full run
+    init_scale: float = 2.0**16  # of the fp16 gradient scaler
+
+
+@dataclass
+class Progress:
+    """What a checkpoint remembers about a stage besides tensors."""
+
+    stage: int = 0
+    update: int = 0
+    best: float | None = None
+    best_update: int = 0
+    worse: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    seconds: float = 0.0
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def skip(self, number: int, norm: float) -> None:
+        """Counts an update that was left out. Raises RunError when too many follow one another."""
+        if math.isfinite(norm):
+            self.skipped_in_a_row = 0
+            return
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        log.warning("update %d skipped: the gradient norm is %s", number, norm)
+        if self.skipped_in_a_row >= MAX_SKIPPED:
+            raise RunError(f"update {number}: the gradients were not finite {MAX_SKIPPED} times in a row")
+
+
+def fit(
+    encoder: modelWithPooling,
+    sources: Sequence[Source],
+    settings: Settings,
+    *,
+    evaluate: Callable[[], dict[str, float]] = dict,
+    checkpoints: Path | None = None,
+    model_folder: Path | None = None,
+    stage: int = 0,
+    first_update: int = 0,
+    earlier: Sequence[dict[str, Any]] = (),
+    resume: dict[str, Any] | None = None,
+    scalars: Callable[[dict[str, float], int], None] | None = None,
+) -> Progress:
+    """Trains the objectives of ``sources`` (which share ``encoder``) and returns the progress made.
+
+    evaluate: called every ``eval_steps`` updates. model_folder: where the selected model goes; checkpoints: where
+    those go; None writes nothing. first_update: updates of earlier stages, added to the numbers that are logged;
+    earlier: what those stages left to remember, kept in every checkpoint.
+    resume: what checkpoint.load_checkpoint returned. scalars: receives named numbers and the update.
+    Raises Interrupted on SIGINT/SIGTERM after saving, RunError when the loss or the gradients stop being finite.
+    """
+    objectives = nn.ModuleList([source.objective for source in sources])
+    device = encoder.device
+    optimizer = build_optimizer(
+        encoder, objectives, lr=settings.lr, head_lr=settings.head_lr, weight_decay=settings.weight_decay
+    )
+    scaler = grad_scaler(device, settings.precision, settings.init_scale)
+    lengths = [source.lengths for source in sources]
+
+    def plan_of(epoch: int) -> list[tuple[int, list[int]]]:
+        return mixed_batches(
+            lengths, settings.batch_size, seed=settings.seed, epoch=epoch, sampler=settings.sampler
+        )
+
+    per_epoch = math.ceil(len(plan_of(0)) / settings.accumulation)
+    total = per_epoch * settings.epochs
+    warmup = int(total * settings.warmup_ratio)
+    last = min(total, settings.max_updates or total)
+    eval_every = _every(settings.eval_steps, total) or per_epoch
+    save_every = _every(settings.save_steps, total) or eval_every
+    progress = Progress(stage=stage, earlier=list(earlier))
+    if resume:
+        progress = Progress(**resume["progress"])
+        objectives.load_state_dict(resume["objectives"])
+        optimizer.load_state_dict(resume["optimizer"])
+        scaler.load_state_dict(resume["scaler"])
+        restore_random_states(resume["random"])
+
+    def save() -> None:
+        if checkpoints is not None:
+            state = {
+                "objectives": objectives.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "scaler": scaler.state_dict(),
+                "random": random_states(),
+            }
+            save_checkpoint(
+                checkpoints, first_update + progress.update, state, asdict(progress), settings.save_limit
+            )
+
+    meter = Meter(sources, scalars, settings.log_steps, first_update, last)
+    objectives.train()
+    with (
+        SignalGuard() as guard,
+        tqdm(total=last, initial=progress.update, unit=" updates", disable=None) as bar,
+    ):
+        plan: list[tuple[int, list[int]]] = []
+        while progress.update < last:
+            epoch, within = divmod(progress.update, per_epoch)
+            if within == 0 or not plan:
+                plan = plan_of(epoch)
+            micro_batches = plan[within * settings.accumulation : (within + 1) * settings.accumulation]
+            started = time.perf_counter()
+            factor = learning_rate_factor(progress.update, total, warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor
+            number = first_update + progress.update + 1
+            loss, norm = _update(
+                sources, micro_batches, objectives, optimizer, scaler, settings, meter, number
+            )
+            progress.update += 1
+            progress.seconds += time.perf_counter() - started
+            progress.skip(number, norm)
+            bar.update()
+            meter.update(progress.update, loss, norm, settings.lr * factor, scaler.get_scale(), bar)
+
+            stop = False
+            if progress.update % eval_every == 0 or progress.update == last:
+                stop = _evaluate(encoder, evaluate, settings, progress, model_folder, number, scalars)
+                objectives.train()
+            if (
+                progress.update % save_every == 0
+                or progress.update == last
+                or stop
+                or guard.signum is not None
+            ):
+                save()
+            if guard.signum is not None:
+                raise Interrupted(guard.signum, number)
+            if stop:
+                log.info(
+                    "stopped early: no better %s in %d evaluations", settings.select_on, settings.patience
+                )
+                break
+    if model_folder is not None and settings.select_on is None:
+        encoder.save_pretrained(model_folder)
+    encoder.eval()
+    return progress
+
+
+def _update(
+    sources: Sequence[Source],
+    micro_batches: Sequence[tuple[int, list[int]]],
+    objectives: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    settings: Settings,
+    meter: "Meter",
+    number: int,
+) -> tuple[float, float]:
+    """One optimizer step: (mean loss of its examples, gradient norm before clipping).
+
+    The step is left out when the norm is not finite. Raises RunError when the loss is not and no scaler could mend it.
+    """
+    device = next(objectives.parameters()).device
+    examples = sum(len(rows) for _, rows in micro_batches)
+    loss_sum = torch.zeros((), device=device)
+    for source, rows in micro_batches:
+        batch = sources[source].batch(rows, device)
+        with autocast(device, settings.precision):
+            loss = sources[source].objective(batch.features, batch.answer)["loss"]
+        share = batch.size / examples  # so that the update's loss is the mean over its examples
+        scaler.scale(loss * share).backward()
+        loss_sum += loss.detach() * share
+        meter.count(batch)
+    if not math.isfinite(loss_sum.item()) and not scaler.is_enabled():
+        raise RunError(f"update {number}: the loss is {loss_sum.item()}; the last checkpoint is intact")
+    scaler.unscale_(optimizer)
+    norm = nn.utils.clip_grad_norm_(objectives.parameters(), settings.max_grad_norm or math.inf).item()
+    if math.isfinite(norm):
+        scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    return loss_sum.item(), norm
+
+
+def _every(steps: float, total: int) -> int:
+    """A count of updates: whole numbers as they are, below 1 a share of the stage."""
+    return max(1, round(steps * total)) if 0 < steps < 1 else int(steps)
+
+
+def _evaluate(
+    encoder: modelWithPooling,
+    evaluate: Callable[[], dict[str, float]],
+    settings: Settings,
+    progress: Progress,
+    model_folder: Path | None,
+    number: int,
+    scalars: Callable[[dict[str, float], int], None] | None,
+) -> bool:
+    """Evaluates, keeps the model if it is the best so far; true when patience has run out."""
+    metrics = evaluate()
+    progress.history.append({"update": number, **metrics})
+    if scalars and metrics:
+        scalars(metrics, number)
+    if settings.select_on is None:
+        return False
+    value = metrics[settings.select_on]
+    if not math.isfinite(value):
+        value = -math.inf  # a collapsed model has no correlation; it is never the best one
+    better = progress.best is None or value > progress.best
+    log.info("update %d: %s %.4f%s", number, settings.select_on, value, " (best so far)" if better else "")
+    if better:
+        progress.best, progress.best_update, progress.worse = value, number, 0
+        if model_folder is not None:
+            encoder.save_pretrained(model_folder)
+    else:
+        progress.worse += 1
+    return bool(settings.patience) and progress.worse >= settings.patience
+
+
+class Meter:
+    """Means between two log lines: loss, gradient norm, examples a second, padding."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        scalars: Callable[[dict[str, float], int], None] | None,
+        log_steps: int,
+        first_update: int,
+        last: int,
+    ) -> None:
+        self.scalars, self.log_steps, self.first_update, self.last = (
+            scalars,
+            max(1, log_steps),
+            first_update,
+            last,
+        )
+        self.truncated = sum(s.truncated_share * len(s.lengths) for s in sources) / sum(
+            len(s.lengths) for s in sources
+        )
+        self._reset()
+
+    def _reset(self) -> None:
+        self.started = time.perf_counter()
+        self.examples = self.real = self.padded = self.updates = 0
+        self.loss = self.norm = 0.0
+
+    def count(self, batch: Any) -> None:
+        self.examples += batch.size
+        self.real += batch.real_tokens
+        self.padded += batch.padded_tokens
+
+    def update(self, update: int, loss: float, norm: float, lr: float, scale: float, bar: tqdm) -> None:
+        self.updates += 1
+        self.loss += loss
+        self.norm += norm
+        if update % self.log_steps and update != self.last:
+            return
+        rate = self.examples / (time.perf_counter() - self.started)
+        numbers = {
+            "train/loss": self.loss / self.updates,
+            "train/lr": lr,
+            "train/grad_norm": self.norm / self.updates,
+            "train/examples_per_second": rate,
+            "train/padding_share": 1 - self.real / self.padded,
+            "train/truncated_share": self.truncated,
+            "train/loss_scale": scale,
+        }
+        if self.scalars:
+            self.scalars(numbers, self.first_update + update)
+        bar.set_postfix_str(f"loss {numbers['train/loss']:.4f}, {rate:.0f} examples/s")
+        if bar.disable:
+            log.info(
+                "update %d/%d: loss %.4f, lr %.2e, gradient norm %.2f, %.0f examples/s, padding %.1f %%",
+                self.first_update + update,
+                self.first_update + self.last,
+                numbers["train/loss"],
+                lr,
+                numbers["train/grad_norm"],
+                rate,
+                100 * numbers["train/padding_share"],
+            )
+        self._reset()
+
+
+class SignalGuard:
+    """Turns the first SIGINT or SIGTERM into a note for the loop; a second one acts at once."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = signum
+        log.warning("%s: saving after this update (again: leave at once)", signal.Signals(signum).name)
+        signal.signal(signum, self._before[signum])
+
+    def __enter__(self) -> "SignalGuard":
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[signum] = signal.signal(signum, self._note)
+            except ValueError:  # not in the main thread: then nobody sends us signals
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)

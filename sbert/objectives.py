@@ -1,0 +1,145 @@
+"""Training objectives: a model wrapped so that one loop can train it.
+
+    objective(features, answer) -> {"loss": scalar, ...}
+    features   one dict a text column (input_ids, attention_mask: (B, T)): two columns for a pair, three for a triplet
+    answer     (B,) class ids, (B,) scores in 0..1, or None
+
+Every objective is ``embed`` (the part with the encoder) followed by ``score`` (a loss on vectors, in fp32), so that a
+loop can also run the two apart (gradient caching) without knowing which objective it is.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from heads.pair_features import CONCATENATIONS, pair_features
+from losses import PAIRWISE, cosent_loss, cosine_regression_loss, triplet_loss
+from sbert.model import modelWithPooling
+
+Features = Sequence[dict[str, Tensor]]
+
+
+class Objective(nn.Module):
+    """Base: wraps a raw encoder into modelWithPooling, runs ``embed`` then ``score``."""
+
+    task: str  # the kind of data it trains on: "nli", "sts" or "triplet"
+    columns: int = 2
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model if isinstance(model, modelWithPooling) else modelWithPooling(model)
+
+    def forward(self, features: Features, answer: Tensor | None = None) -> dict[str, Any]:
+        return self.score(self.embed(features), answer)
+
+    def embed(self, features: Features) -> list[Tensor]:
+        """One (B, D) tensor a column.
+
+        Siamese means one encoder, so which column a text stands in does not matter to it: the texts of all columns
+        are sorted by length and run in as many chunks as there are columns, each cut to its own longest text.
+        """
+        if len(features) != self.columns:
+            raise ValueError(f"{type(self).__name__} takes {self.columns} text columns, got {len(features)}")
+        sizes = [len(column["input_ids"]) for column in features]
+        batch = join(features)
+        order = batch["attention_mask"].sum(1).argsort(stable=True)
+        chunks = [
+            trim({key: value[rows] for key, value in batch.items()}) for rows in order.chunk(self.columns)
+        ]
+        vectors = torch.cat([self.model(**chunk)["sentence_embedding"] for chunk in chunks])
+        return list(vectors[order.argsort()].split(sizes))
+
+    def score(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
+        """The loss, in fp32 whatever the encoder ran in."""
+        with torch.autocast(representations[0].device.type, enabled=False):
+            return self.loss([r.float() for r in representations], answer)
+
+    def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+def join(features: Features) -> dict[str, Tensor]:
+    """Stacks columns of (B, T_i) into one batch (sum of B, max T), padded on the right; pad positions are masked."""
+    width = max(column["input_ids"].shape[1] for column in features)
+    return {
+        key: torch.cat([F.pad(column[key], (0, width - column[key].shape[1])) for column in features])
+        for key in features[0]
+    }
+
+
+def trim(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Drops the token positions, on either side, that are padding in every row."""
+    used = batch["attention_mask"].any(0).nonzero()
+    first, last = (int(used.min()), int(used.max())) if len(used) else (0, 0)
+    return {key: value[:, first : last + 1] for key, value in batch.items()}
+
+
+class modelForClassificationTraining(Objective):  # noqa: N801  (the name the write-up gave it)
+    """Classification objective: ``softmax(W [u; v; |u - v|])``, cross-entropy (SBERT paper, section 3, figure 1).
+
+    num_labels: K. concat: a key of heads.CONCATENATIONS. Also returns "logits": (B, K).
+    """
+
+    task = "nli"
+
+    def __init__(self, model: nn.Module, num_labels: int = 3, concat: str = "u,v,|u-v|") -> None:
+        super().__init__(model)
+        if concat not in CONCATENATIONS:
+            raise ValueError(f"concat {concat!r}: allowed are {'; '.join(CONCATENATIONS)}")
+        self.concat = concat
+        self.classifier = nn.Linear(len(CONCATENATIONS[concat]) * self.model.width, num_labels)
+
+    def logits(self, u: Tensor, v: Tensor) -> Tensor:
+        """(B, D), (B, D) -> (B, K)."""
+        return self.classifier(pair_features(u, v, self.concat))
+
+    def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
+        logits = self.logits(*representations)
+        assert answer is not None
+        return {"loss": F.cross_entropy(logits, answer), "logits": logits}
+
+
+class modelForRegressionTraining(Objective):  # noqa: N801
+    """Regression objective: mean squared error of cos(u, v) and a score in 0..1 (SBERT paper, section 3, figure 2).
+
+    Raises ValueError on a score outside 0..1: the reader scales scores, nothing after it does.
+    """
+
+    task = "sts"
+
+    def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
+        u, v = representations
+        assert answer is not None
+        return {"loss": cosine_regression_loss(u, v, answer), "cosine": PAIRWISE["cosine"](u, v).detach()}
+
+
+class modelForCoSENTTraining(Objective):  # noqa: N801
+    """CoSENT: within a batch, pairs with higher gold scores should have higher cosines (losses/cosent.py)."""
+
+    task = "sts"
+
+    def __init__(self, model: nn.Module, scale: float = 20.0) -> None:
+        super().__init__(model)
+        self.scale = scale
+
+    def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
+        assert answer is not None
+        return {"loss": cosent_loss(PAIRWISE["cosine"](*representations), answer, scale=self.scale)}
+
+
+class modelForTripletTraining(Objective):  # noqa: N801
+    """Triplet objective: anchor nearer to positive than to negative by a margin (SBERT paper, section 3)."""
+
+    task = "triplet"
+    columns = 3
+
+    def __init__(self, model: nn.Module, margin: float = 1.0, distance: str = "euclidean") -> None:
+        super().__init__(model)
+        self.margin, self.distance = margin, distance
+
+    def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
+        a, p, n = representations
+        return {"loss": triplet_loss(a, p, n, margin=self.margin, distance=self.distance)}

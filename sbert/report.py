@@ -1,0 +1,88 @@
+"""What a run prints: tables that fit a terminal, made of the metrics it also writes as JSON."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+MEASURES = ("cosine", "euclidean", "manhattan", "dot")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned: the first to the left, the others to the right."""
+    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            str(cell).ljust(w) if i == 0 else str(cell).rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [header, *rows]
+    ]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def percent(value: float | None) -> str:
+    """A correlation or a share x 100 with two decimals; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.2f}"
+
+
+def similarity_table(metrics: Mapping[str, float], pairs: Mapping[str, int], marks: Mapping[str, str]) -> str:
+    """One row a set: pairs, then Spearman and Pearson of every measure; ``*`` where a note belongs to the set."""
+    rows = []
+    for key, count in pairs.items():
+        if f"{key}/spearman_cosine" in metrics:
+            rows.append(
+                [
+                    key + "*" * (key in marks),
+                    f"{count:,}",
+                    *(
+                        percent(metrics.get(f"{key}/{kind}_{measure}"))
+                        for kind in ("spearman", "pearson")
+                        for measure in MEASURES
+                    ),
+                ]
+            )
+        else:
+            rows.append(
+                [
+                    key + "*" * (key in marks),
+                    f"{count:,}",
+                    *(percent(metrics.get(f"{key}/accuracy_{measure}")) for measure in MEASURES),
+                    *["-"] * len(MEASURES),
+                ]
+            )
+    header = ["set", "pairs", *(f"{kind}-{measure[:4]}" for kind in ("rho", "r") for measure in MEASURES)]
+    note = "rho: Spearman x 100, r: Pearson x 100 (triplet sets: accuracy x 100); cosine, -Euclidean, -Manhattan, dot"
+    return table(header, rows) + "\n" + note + notes(marks)
+
+
+def before_after_table(
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    pairs: Mapping[str, int],
+    marks: Mapping[str, str],
+) -> str:
+    """One row a set: the main metric before and after training."""
+    rows = []
+    for key, count in pairs.items():
+        for name, label in (
+            ("spearman_cosine", "Spearman"),
+            ("accuracy", "accuracy"),
+            ("accuracy_cosine", "accuracy"),
+        ):
+            metric = f"{key}/{name}"
+            if metric in after:
+                change = after[metric] - before[metric] if metric in before else math.nan
+                rows.append(
+                    [
+                        key + "*" * (key in marks),
+                        f"{count:,}",
+                        label,
+                        percent(before.get(metric)),
+                        percent(after[metric]),
+                        "-" if math.isnan(change) else f"{100 * change:+.2f}",
+                    ]
+                )
+    return table(["set", "pairs", "x 100", "before", "after", "change"], rows) + notes(marks)
+
+
+def notes(marks: Mapping[str, str]) -> str:
+    return "".join(f"\n* {note}" for note in marks.values())

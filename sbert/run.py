@@ -1,0 +1,138 @@
+"""The run directory: config.json, metrics.json, a log, TensorBoard curves, model/, checkpoints/."""
+
+import importlib.metadata
+import json
+import logging
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from data.files import write_text_atomically
+from sbert.checkpoint import list_checkpoints
+from sbert.directory import read_json
+from sbert.errors import RunError, UsageError
+from sbert.flags import Flags
+
+log = logging.getLogger("sbert")
+FREE_ON_RESUME = {
+    "resume",
+    "output_dir",
+    "data_dir",
+    "threads",
+    "log_steps",
+    "save_limit",
+    "eval_batch_tokens",
+}
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and commit, for config.json: what somebody repeating the run has to know."""
+    packages = ("torch", "transformers", "tokenizers", "numpy", "scipy", "safetensors")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: importlib.metadata.version(name) for name in packages},
+        "commit": commit(),
+    }
+
+
+def commit() -> str | None:
+    """The commit of the code, with "+changes" when the working tree differs; None outside a git checkout."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        head, status = (
+            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10)
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if head.returncode or not (root / ".git").exists():
+        return None
+    return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+
+
+class RunDirectory:
+    """Paths of one run. ``create`` refuses a directory that already holds one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_path, self.metrics_path = path / "config.json", path / "metrics.json"
+        self.checkpoints = path / "checkpoints"
+
+    @classmethod
+    def create(cls, path: Path) -> "RunDirectory":
+        run = cls(path)
+        if run.config_path.exists():
+            raise UsageError(
+                f"{path} already holds a run: --resume {path} continues it, "
+                "another --output-dir starts a new one"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be made: {error.strerror}") from None
+        return run
+
+    def write_config(self, flags: Flags, argv: list[str], **facts: Any) -> None:
+        self.write(
+            self.config_path, {"argv": argv, "flags": asdict(flags), "environment": environment(), **facts}
+        )
+
+    def write(self, path: Path, value: Any) -> None:
+        """JSON, atomically. Raises RunError when the disk is full or the folder cannot be written."""
+        try:
+            write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"{path}: cannot be written: {error.strerror or error}; what was there before is untouched"
+            ) from None
+
+    def latest_checkpoint(self) -> Path | None:
+        found = list_checkpoints(self.checkpoints)
+        return found[-1] if found else None
+
+    def log_to_file(self) -> None:
+        """Plain lines into train.log, beside what the terminal shows."""
+        handler = logging.FileHandler(self.path / "train.log", encoding="utf8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        log.addHandler(handler)
+
+
+def stored_flags(run: RunDirectory, flags: Flags, given: set[str]) -> Flags:
+    """The flags of the run that is resumed. Raises UsageError when one given now says something else."""
+    if not run.config_path.exists():
+        raise RunError(f"--resume {run.path}: no config.json there, so no run to continue")
+    stored = read_json(run.config_path)["flags"]
+    known = {f.name for f in fields(Flags)}
+    for name in sorted(given - FREE_ON_RESUME):
+        if stored.get(name) != getattr(flags, name):
+            raise UsageError(
+                f"--resume {run.path}: --{name.replace('_', '-')} was {stored.get(name)!r} and is now "
+                f"{getattr(flags, name)!r}; a resumed run keeps its flags (start a new --output-dir)"
+            )
+    resumed = Flags(
+        **{
+            **{k: v for k, v in stored.items() if k in known},
+            **{name: getattr(flags, name) for name in given & FREE_ON_RESUME},
+        }
+    )
+    resumed.resume, resumed.output_dir = flags.resume, str(run.path)
+    return resumed
+
+
+def set_up_logging() -> None:
+    """One plain line a message on standard error, through tqdm so that a progress bar is not torn."""
+    from tqdm import tqdm
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tqdm.write(self.format(record), file=sys.stderr)
+
+    handler = Handler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False

@@ -1,0 +1,81 @@
+"""A training set made ready for the loop: tokenized once, with its objective, cut into batches of tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.examples import DataSet
+from sbert.encode import pad, tokenize
+from sbert.errors import RunError
+from sbert.model import modelWithPooling
+from sbert.objectives import Objective
+
+
+@dataclass(frozen=True)
+class Batch:
+    """features: one dict a column, all padded to one width; answer: (B,) or None."""
+
+    features: list[dict[str, Tensor]]
+    answer: Tensor | None
+    size: int
+    real_tokens: int
+    padded_tokens: int
+
+
+@dataclass
+class Source:
+    """One training set: ``columns[c][row]`` are token ids, ``lengths[row]`` the longest column of a row."""
+
+    name: str
+    objective: Objective
+    columns: list[list[list[int]]]
+    labels: Tensor | None
+    lengths: list[int]
+    truncated_share: float
+    pad_id: int
+    side: str
+
+    @classmethod
+    def build(cls, dataset: DataSet, objective: Objective, tokenizing_model: modelWithPooling) -> "Source":
+        """Tokenizes each distinct text once. Raises RunError when the set is empty or not what the objective takes."""
+        if not dataset.examples:
+            raise RunError(f"{dataset.key}: no examples to train on")
+        if dataset.task != objective.task:
+            raise RunError(
+                f"{dataset.key} is {dataset.task} data; {type(objective).__name__} takes {objective.task}"
+            )
+        tokenizer = tokenizing_model.tokenizer
+        assert tokenizer is not None
+        distinct = list(dict.fromkeys(text for example in dataset.examples for text in example.texts))
+        tokens = tokenize(
+            tokenizer, distinct, tokenizing_model.max_length, lower=tokenizing_model.description.do_lower_case
+        )
+        ids = dict(zip(distinct, tokens.ids, strict=True))
+        columns = [[ids[example.texts[c]] for example in dataset.examples] for c in range(objective.columns)]
+        labels = None
+        if dataset.examples[0].label is not None:
+            dtype = torch.long if dataset.task == "nli" else torch.float32
+            labels = torch.tensor([example.label for example in dataset.examples], dtype=dtype)
+        lengths = np.max([[len(row) for row in column] for column in columns], axis=0).tolist()
+        return cls(
+            dataset.key,
+            objective,
+            columns,
+            labels,
+            lengths,
+            tokens.truncated / len(distinct),
+            tokenizer.pad_token_id or 0,
+            tokenizer.padding_side,
+        )
+
+    def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
+        """The tensors of these rows. Columns share one width, so that the encoder can take them as one batch."""
+        flat = [column[row] for column in self.columns for row in rows]
+        padded = pad(flat, self.pad_id, self.side)
+        parts = {k: v.to(device, non_blocking=True).split(len(rows)) for k, v in padded.items()}
+        features = [{k: v[c] for k, v in parts.items()} for c in range(len(self.columns))]
+        answer = None if self.labels is None else self.labels[list(rows)].to(device, non_blocking=True)
+        return Batch(features, answer, len(rows), sum(map(len, flat)), padded["input_ids"].numel())
