@@ -275,8 +275,8 @@ def parse(argv: Sequence[str]) -> tuple[Flags, set[str]]:
     known, unknown = parser.parse_known_args(argv)
     if unknown:
         word = unknown[0].split("=")[0]
-        flags = ["--" + f.name.replace("_", "-") for f in fields(Flags)]
-        raise UsageError(f"unknown flag {word}" + suggestion(word, flags))
+        every = ["--" + f.name.replace("_", "-") for f in fields(Flags)]
+        raise UsageError(f"unknown flag {word}" + suggestion(word, every))
     given = set(vars(known))
     flags = Flags(**vars(known))
     check(flags, given)

@@ -78,4 +78,7 @@ class Source:
         parts = {k: v.to(device, non_blocking=True).split(len(rows)) for k, v in padded.items()}
         features = [{k: v[c] for k, v in parts.items()} for c in range(len(self.columns))]
         answer = None if self.labels is None else self.labels[list(rows)].to(device, non_blocking=True)
-        return Batch(features, answer, len(rows), sum(map(len, flat)), padded["input_ids"].numel())
+        # what the encoder computes: Objective.embed sorts these texts and runs them in as many chunks as columns
+        lengths = sorted(map(len, flat))
+        chunks = [lengths[i : i + len(rows)] for i in range(0, len(lengths), len(rows))]
+        return Batch(features, answer, len(rows), sum(lengths), sum(len(c) * c[-1] for c in chunks))

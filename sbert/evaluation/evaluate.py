@@ -55,11 +55,11 @@ def evaluate_with_report(
         ]
         labels = [example.label for example in dataset.examples]
         if dataset.task == "sts":
-            found = similarity_metrics(*columns, labels)  # type: ignore[arg-type]
+            found = similarity_metrics(columns[0], columns[1], labels)  # type: ignore[arg-type]
         elif dataset.task == "triplet":
             found = _triplet_metrics(*columns)
         else:
-            found = _nli_metrics(classifier, *columns, labels)  # type: ignore[arg-type]
+            found = _nli_metrics(classifier, columns[0], columns[1], labels)  # type: ignore[arg-type]
         metrics.update({f"{dataset.key}/{name}": value for name, value in found.items()})
     return metrics, encoded
 

@@ -1,0 +1,125 @@
+"""Random encoders of a few thousand parameters, one for each family, saved as plain Hugging Face directories."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import WordPiece
+from transformers import (
+    AutoModel,
+    BertConfig,
+    DebertaV2Config,
+    DistilBertConfig,
+    ElectraConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
+
+import data
+
+WIDTH, POSITIONS, WORDS = 32, 64, 400
+BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ROBERTA_SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
+
+
+@cache
+def vocabulary() -> tuple[str, ...]:
+    """The most frequent words of the embedded training sets, then every letter, alone and inside a word."""
+    words: Counter[str] = Counter()
+    for name in ("samples-sts-train", "samples-nli-train"):
+        for example in data.load(name).examples:
+            for text in example.texts:
+                words.update(text.lower().replace(".", " ").replace(",", " ").split())
+    frequent = sorted(words, key=lambda word: (-words[word], word))[:WORDS]
+    letters = sorted({letter for word in words for letter in word} | set(".,?!"))
+    return tuple(dict.fromkeys([*frequent, *letters, *("##" + letter for letter in letters)]))
+
+
+def tiny_tokenizer(specials: tuple[str, ...] = BERT_SPECIALS, first: int = 0) -> PreTrainedTokenizerFast:
+    """WordPiece in lower case; accents are kept, since taking them off takes Hangul apart.
+
+    specials: padding, unknown, opening, closing, mask. first: ids left free before them, so that the padding id is
+    not 0 where a family counts its positions from it.
+    """
+    pad, unknown, opening, closing, mask = specials
+    tokens = [*(f"[unused{i}]" for i in range(first)), *specials, *vocabulary()]
+    ids = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    tokenizer = Tokenizer(WordPiece(ids, unk_token=unknown))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{opening} $A {closing}",
+        pair=f"{opening} $A {closing} $B {closing}",
+        special_tokens=[(opening, ids[opening]), (closing, ids[closing])],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=pad,
+        unk_token=unknown,
+        cls_token=opening,
+        sep_token=closing,
+        mask_token=mask,
+        model_max_length=POSITIONS,
+    )
+
+
+def tiny_config(family: str, tokenizer: PreTrainedTokenizerFast, layers: int = 2) -> PreTrainedConfig:
+    """The smallest configuration of a family whose every part is still there."""
+    pad = tokenizer.pad_token_id
+    common = {"vocab_size": len(tokenizer), "pad_token_id": pad}
+    sizes = {
+        "hidden_size": WIDTH,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "max_position_embeddings": POSITIONS,
+    }
+    after_padding = {"max_position_embeddings": POSITIONS + pad + 1}  # positions are counted from the padding id
+    relative = {"relative_attention": True, "position_biased_input": False, "pos_att_type": ["p2c", "c2p"]}
+    distil = {"dim": WIDTH, "n_layers": layers, "n_heads": 2, "hidden_dim": 48}
+    specials = {
+        "bos_token_id": tokenizer.cls_token_id,
+        "cls_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+    }
+    window = {"global_attn_every_n_layers": 2, "local_attention": 8}
+    makers = {
+        "bert": lambda: BertConfig(**common, **sizes),
+        "roberta": lambda: RobertaConfig(**common, **{**sizes, **after_padding}),
+        "electra": lambda: ElectraConfig(**common, **sizes, embedding_size=16),
+        "distilbert": lambda: DistilBertConfig(**common, **distil, max_position_embeddings=POSITIONS),
+        "xlm-roberta": lambda: XLMRobertaConfig(**common, **{**sizes, **after_padding}),
+        "mpnet": lambda: MPNetConfig(**common, **{**sizes, **after_padding}),
+        "deberta-v2": lambda: DebertaV2Config(**common, **sizes, **relative, type_vocab_size=0),
+        "modernbert": lambda: ModernBertConfig(**common, **sizes, **specials, **window),
+    }
+    return makers[family]()
+
+
+FAMILIES = ("bert", "roberta", "electra", "distilbert", "xlm-roberta", "mpnet", "deberta-v2", "modernbert")
+
+
+def save_tiny(folder: Path, family: str = "bert", *, layers: int = 2, seed: int = 0) -> Path:
+    """A plain Hugging Face directory: config, weights, tokenizer. Weights are large enough that texts differ."""
+    counted = family in ("roberta", "xlm-roberta", "mpnet")
+    tokenizer = tiny_tokenizer(ROBERTA_SPECIALS, first=1) if counted else tiny_tokenizer()
+    config = tiny_config(family, tokenizer, layers)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModel.from_config(config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() > 1:
+                    parameter.normal_(std=0.2)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
