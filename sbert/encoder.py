@@ -72,7 +72,9 @@ def _from_hub(hub_id: str) -> Path:
 
 
 def load_encoder(directory: Path, num_layers: int | None = None) -> PreTrainedModel:
-    """The bare encoder in fp32, its first ``num_layers`` layers (None: all), without the unused pooler.
+    """The bare encoder in fp32, its first ``num_layers`` layers (None: all).
+
+    A pooler is kept where the weights have one, unused, so that a saved directory is as complete as the one it came from.
 
     Raises RunError when the directory lacks a config or weights, or when the weights are not this architecture's
     (the library would fill the gaps with random numbers and carry on).
@@ -105,8 +107,8 @@ def load_encoder(directory: Path, num_layers: int | None = None) -> PreTrainedMo
             f"{directory}: the weights are not those of the {_model_type(directory)} encoder its config.json "
             f"describes: {len(wrong)} tensors missing or of another shape, the first is {wrong[0]}"
         )
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None
+    if any("pooler" in key for key in info["missing_keys"]):
+        model.pooler = None  # the weights have none: do not save random ones in its place
     if num_layers is not None:
         keep_layers(model, num_layers)
     return model
