@@ -1,0 +1,1 @@
+"""Commands that measure: records of runs, speed comparisons. Results are committed under experiments/results/."""

