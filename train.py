@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sbert.errors import RunError, UsageError
+from data.examples import DataError
+from sbert.errors import Interrupted, RunError, UsageError
 from sbert.flags import Flags, parse
 
 if TYPE_CHECKING:  # torch is imported only after the flags are known to be right
@@ -37,17 +38,10 @@ def main(argv: list[str]) -> int:
     except UsageError as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 2
-    except Exception as error:
-        from data.examples import DataError
-
-        if type(error).__name__ == "Interrupted":
-            where = flags.resume or getattr(error, "run", "the run's directory")
-            print(
-                f"train.py: {error}: saved; continue with: python train.py --resume {where}", file=sys.stderr
-            )
-            return 128 + error.signum  # type: ignore[attr-defined]
-        if not isinstance(error, RunError | DataError):
-            raise
+    except Interrupted as error:
+        print(f"train.py: {error}: saved; python train.py --resume {error.run} continues", file=sys.stderr)
+        return 128 + error.signum
+    except (RunError, DataError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 1
 
@@ -187,22 +181,16 @@ def run_stages(
         if stage.number < len(history):  # finished before the run was interrupted
             continue
         torch.manual_seed(flags.seed + 1000 * stage.number)
-        objectives = [build_objective(name, model, flags).to(model.device) for name in stage.objectives]
+        built = {name: build_objective(name, model, flags).to(model.device) for name in stage.objectives}
+        objectives = [built[name] for name in stage.objectives]  # sets of one task share one classifier
         sources = [Source.build(s, o, model) for s, o in zip(stage.train, objectives, strict=True)]
         if stage.number and not (resume and resume["progress"]["stage"] == stage.number):
             reload_weights(model, stage_folder(run, stage.number - 1, len(stages)))
-        classifier = next(
-            (o for o, s in zip(objectives, stage.objectives, strict=True) if s == "classification"), None
-        )
+        scored = built.get("classification", objectives[0])
 
-        def evaluate(
-            stage: "Stage" = stage, classifier: Any = classifier, objective: Any = objectives[0]
-        ) -> dict[str, float]:
+        def evaluate(stage: "Stage" = stage, objective: Any = scored) -> dict[str, float]:
             return evaluate_objective(
-                classifier or objective,
-                stage.dev,
-                precision=precision,
-                batch_tokens=flags.eval_batch_tokens or None,
+                objective, stage.dev, precision=precision, batch_tokens=flags.eval_batch_tokens or None
             )
 
         progress = fit(

@@ -52,16 +52,14 @@ def load_sets(
 def load_stages(flags: Flags) -> list[Stage]:
     """Training and dev sets of every stage, with objectives matched to what the files turned out to hold."""
     sets = load_sets(flags.train_data, "train", flags, limit=flags.train_limit, seed=flags.seed)
-    objectives = []
+    objectives: list[str] = []
     for i, (dataset, objective) in enumerate(zip(sets, objectives_of(flags), strict=True)):
-        chosen = DEFAULT_OBJECTIVE[dataset.task] if objective == "auto" else objective
-        if dataset.task not in OBJECTIVES[chosen]:
-            raise UsageError(
-                f"--objective {chosen} cannot train on {dataset.key}, which is {dataset.task} data"
-            )
-        if chosen == "triplet" and dataset.task == "nli":
+        one = DEFAULT_OBJECTIVE[dataset.task] if objective == "auto" else objective
+        if dataset.task not in OBJECTIVES[one]:
+            raise UsageError(f"--objective {one} cannot train on {dataset.key}, which is {dataset.task} data")
+        if one == "triplet" and dataset.task == "nli":
             sets[i] = data.triplets(dataset)
-        objectives.append(chosen)
+        objectives.append(one)
     groups = [[i] for i in range(len(sets))] if flags.mix == "sequence" else [list(range(len(sets)))]
     stages = []
     for number, group in enumerate(groups):
@@ -71,15 +69,16 @@ def load_stages(flags: Flags) -> list[Stage]:
         dev = load_sets(names, "dev", flags, limit=flags.dev_limit)
         if any(objectives[i] == "triplet" for i in group):
             dev = [data.triplets(d) if d.task == "nli" else d for d in dev]
-        stages.append(
-            Stage(
-                [sets[i] for i in group],
-                [objectives[i] for i in group],
-                dev,
-                _select_on(flags, flags.train_data[group[-1]], dev),
-                number,
-            )
+        chosen = [objectives[i] for i in group]
+        select_on = _select_on(flags, flags.train_data[group[-1]], dev, chosen)
+        stages.append(Stage([sets[i] for i in group], chosen, dev, select_on, number))
+    known = [key for stage in stages for key in selectable(stage.dev, stage.objectives)]
+    if flags.select_on not in ("auto", "last", *known):
+        raise UsageError(
+            f"--select-on {flags.select_on}: allowed are auto, last, {', '.join(dict.fromkeys(known))}"
         )
+    if flags.patience and not any(stage.select_on for stage in stages):
+        raise UsageError("--patience waits for a better dev metric, and no dev set is scored in this run")
     return stages
 
 
@@ -88,20 +87,27 @@ def _dev_names(train: Sequence[str]) -> list[str]:
     return [f"{stem}-dev" for stem in dict.fromkeys(stems) if "dev" in SETS[stem].splits]
 
 
-def _select_on(flags: Flags, last_trained: str, dev: Sequence[data.DataSet]) -> str | None:
-    """The metric key, or None for the last step. ``auto`` never selects an NLI run on STS."""
-    available = {f"{d.key}/{metric}": d for d in dev for metric in main_metrics(d)}
+def _select_on(
+    flags: Flags, last_trained: str, dev: Sequence[data.DataSet], objectives: Sequence[str]
+) -> str | None:
+    """The metric key of a stage, or None for its last step. ``auto`` never selects an NLI run on STS.
+
+    A key given by hand holds for the stages that score its set; the others choose as ``auto`` does.
+    """
+    available = selectable(dev, objectives)
     if flags.select_on == "last":
         return None
-    if flags.select_on != "auto":
-        if flags.select_on not in available:
-            raise UsageError(
-                f"--select-on {flags.select_on}: allowed are last, {', '.join(available) or 'no dev set'}"
-            )
+    if flags.select_on in available:
         return flags.select_on
     stem = data.parse_name(last_trained)[0] if not format_of(last_trained) else None
     mine = [key for key, d in available.items() if d.name == stem or (stem is None and flags.dev_data)]
     return mine[0] if mine else None
+
+
+def selectable(dev: Sequence[data.DataSet], objectives: Sequence[str]) -> dict[str, data.DataSet]:
+    """Metric keys a stage computes on its dev sets; NLI takes the classifier of a classification objective."""
+    scored = [d for d in dev if d.task != "nli" or "classification" in objectives]
+    return {f"{d.key}/{metric}": d for d in scored for metric in main_metrics(d)}
 
 
 def main_metrics(dataset: data.DataSet) -> list[str]:
@@ -170,13 +176,21 @@ def overlap_marks(
     before: list[Any] = list(model.facts.get("trained_on", []))
     if model.facts.get("source") == "minilm":
         before.append("minilm")
-    known = [name for name in [*before, *trained] if name == "minilm" or not format_of(name)]
+    known = [name for name in [*before, *trained] if name == "minilm" or _registered(name)]
     marks = {}
     for name in evaluated:
         warning = data.overlap_warning(known, name)
         if warning:
             marks[name if format_of(name) else _key(name)] = warning
     return marks
+
+
+def _registered(name: str) -> bool:
+    try:
+        data.parse_name(name)
+    except data.DataError:
+        return False  # a set of somebody's own, known by its file's name
+    return not format_of(name)
 
 
 def _key(name: str) -> str:

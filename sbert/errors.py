@@ -1,4 +1,7 @@
-"""The two ways a run can fail on purpose. Both are printed as one line; neither shows a traceback."""
+"""The ways a run can end early on purpose. Each is printed as one line; none shows a traceback."""
+
+import signal
+from pathlib import Path
 
 
 class UsageError(Exception):
@@ -7,3 +10,11 @@ class UsageError(Exception):
 
 class RunError(Exception):
     """Files, weights, disk, numbers: exit code 1."""
+
+
+class Interrupted(Exception):
+    """SIGINT or SIGTERM, with the checkpoint on disk: exit code 128 + the signal's number."""
+
+    def __init__(self, signum: int, update: int, run: Path | None) -> None:
+        self.signum, self.update, self.run = signum, update, run
+        super().__init__(f"{signal.Signals(signum).name} at update {update}")

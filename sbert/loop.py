@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from data.sampler import mixed_batches
 from sbert.checkpoint import random_states, restore_random_states, save_checkpoint
-from sbert.errors import RunError
+from sbert.errors import Interrupted, RunError
 from sbert.model import modelWithPooling
 from sbert.optim import build_optimizer, learning_rate_factor
 from sbert.precision import autocast, grad_scaler
@@ -29,14 +29,6 @@ from sbert.source import Source
 
 log = logging.getLogger("sbert")
 MAX_SKIPPED = 20  # updates in a row whose gradients were not finite, before the run is given up
-
-
-class Interrupted(Exception):
-    """SIGINT or SIGTERM: the checkpoint is on disk."""
-
-    def __init__(self, signum: int, update: int) -> None:
-        self.signum, self.update = signum, update
-        super().__init__(f"{signal.Signals(signum).name} at update {update}")
 
 
 @dataclass(frozen=True)
@@ -190,7 +182,7 @@ def fit(
             ):
                 save()
             if guard.signum is not None:
-                raise Interrupted(guard.signum, number)
+                raise Interrupted(guard.signum, number, checkpoints.parent if checkpoints else None)
             if stop:
                 log.info(
                     "stopped early: no better %s in %d evaluations", settings.select_on, settings.patience

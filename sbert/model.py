@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from heads.embedding import Dense, Normalize
 from losses.similarity import PAIRWISE
 from sbert.atomic import atomic_directory
-from sbert.directory import Description, read_description, write_description
+from sbert.directory import Description, read_description, read_json, write_description
 from sbert.encoder import find_model, load_encoder, load_tokenizer, position_limit
 from sbert.errors import RunError
 from sbert.pooling import POOLINGS, pool
@@ -167,9 +167,11 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         model._check_layers(directory)
         if max_length is not None:
             model.max_length = max_length
+        known = read_json(directory / "sbert.json") if (directory / "sbert.json").is_file() else {}
         model.facts = {
-            "source": str(name) if str(name) == "minilm" else directory.name,
-            "num_layers": num_layers,
+            "source": known.get("source", str(name) if str(name) == "minilm" else directory.name),
+            "num_layers": num_layers or known.get("num_layers"),
+            "trained_on": known.get("trained_on", []),
         }
         return model.to(device).eval()
 

@@ -1,5 +1,6 @@
 """A training set made ready for the loop: tokenized once, with its objective, cut into batches of tensors."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from sbert.encode import pad, tokenize
 from sbert.errors import RunError
 from sbert.model import modelWithPooling
 from sbert.objectives import Objective
+
+log = logging.getLogger("sbert")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,14 @@ class Source:
         tokens = tokenize(
             tokenizer, distinct, tokenizing_model.max_length, lower=tokenizing_model.description.do_lower_case
         )
+        if tokens.truncated:
+            log.warning(
+                "%s: %d of %d distinct texts are longer than %d tokens and are truncated",
+                dataset.key,
+                tokens.truncated,
+                len(distinct),
+                tokenizing_model.max_length,
+            )
         ids = dict(zip(distinct, tokens.ids, strict=True))
         columns = [[ids[example.texts[c]] for example in dataset.examples] for c in range(objective.columns)]
         labels = None

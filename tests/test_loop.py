@@ -12,8 +12,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from sbert.checkpoint import list_checkpoints, load_checkpoint
-from sbert.errors import RunError
-from sbert.loop import Interrupted, Settings, fit
+from sbert.errors import Interrupted, RunError
+from sbert.loop import Settings, fit
 from sbert.model import modelWithPooling
 from sbert.objectives import modelForClassificationTraining, modelForRegressionTraining
 from sbert.source import Source
