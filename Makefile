@@ -2,14 +2,16 @@
 # make test         venv, dependencies, then the offline test suite
 # make oracles      published values on real data: needs SBERT_DATA (a folder with the publishers' files)
 # make lint         ruff and mypy
-# make clean        removes caches and the venv; runs/ stays
+# make bench-peers  .venv-peers with sentence-transformers, for python -m experiments.bench --peer-python; nothing else uses it
+# make clean        removes caches and the venv; runs/ and .venv-peers stay
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VENV_PEERS ?= .venv-peers
 
-.PHONY: quickstart test oracles lint clean setup
+.PHONY: quickstart test oracles lint bench-peers clean setup
 
 setup: $(STAMP)
 
@@ -33,6 +35,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+bench-peers:
+	@test -x $(VENV_PEERS)/bin/python || $(PYTHON) -m venv $(VENV_PEERS)
+	$(VENV_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(VENV_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check sentence-transformers==6.2.0 accelerate datasets
+
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./$(VENV_PEERS) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

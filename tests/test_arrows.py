@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("losses", "heads", "data", "sbert", "experiments")
 MAY_IMPORT = {"losses": set(), "heads": set(), "data": set(), "sbert": {"losses", "heads", "data"}}
 FOREIGN = {"sentence_transformers", "sklearn", "accelerate", "datasets"}
+PEERS = ROOT / "experiments" / "peers"  # scripts for another library's interpreter, started and never imported
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))] + [
     ROOT / "train.py"
 ]
@@ -41,7 +42,7 @@ def test_losses_see_no_models_and_no_distributed_code() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_foreign_imports_and_a_docstring(path: Path) -> None:
-    assert not imported(path) & FOREIGN
+    assert path.is_relative_to(PEERS) or not imported(path) & FOREIGN
     text = path.read_text(encoding="utf8")
     assert not text.strip() or ast.get_docstring(ast.parse(text)), f"{path} does not say what it is for"
 

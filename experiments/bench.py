@@ -1,0 +1,295 @@
+"""Speed beside sentence-transformers: the same rows and settings, in turn (ours, peer, ours, peer), in fresh processes.
+
+    make bench-peers                                                 # the peer's own environment, once
+    python -m experiments.bench encode --peer-python .venv-peers/bin/python
+    python -m experiments.bench train --task stsb --updates 300 --peer-python .venv-peers/bin/python
+    python -m experiments.bench train --task nli --num-layers 4      # ours alone
+
+Equal on both sides: model, rows (one file read by both), batch size, updates, learning rate and its schedule, weight
+decay, clipping, seed, threads. Each side's own: how it batches. Ours groups by length when training and fills a token
+budget when encoding; the peer takes the batches of its trainer and of model.encode(). Timed is the work with its
+tokenizing, without loading the model, after a warm-up.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.examples import DataError, DataSet
+from data.files import sha256_of, write_text_atomically
+from experiments.bench_summary import bench_table, summarize
+from sbert.errors import RunError, UsageError
+from sbert.flags import Parser
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = Path(__file__).resolve().parent / "peers"
+PURPOSE = "Speed beside sentence-transformers: same rows, same settings, in turn, in fresh processes."
+SETTINGS = ("model", "batch_size", "updates", "num_layers", "lr", "seed", "device", "limit", "rounds")
+HINT = "make bench-peers builds one in .venv-peers"
+PEER_PACKAGES = ("sentence-transformers", "accelerate", "datasets")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on, and the STS set whose dev or test split tells the quality."""
+
+    train: str
+    sts: str
+
+
+TASKS = {
+    "stsb": Task("stsb", "stsb"),
+    "nli": Task("nli-en", "stsb"),
+    "samples-sts": Task("samples-sts-en", "samples-sts-en"),  # embedded: for trying the benchmark out
+    "samples-nli": Task("samples-nli-en", "samples-sts-en"),
+}
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog="experiments.bench", allow_abbrev=False, description=PURPOSE)
+    parser.add_argument("what", choices=("encode", "train"))
+    parser.add_argument(
+        "--peer-python", help="Python that has sentence-transformers; default: ours runs alone"
+    )
+    parser.add_argument(
+        "--data-dir", help="folder with the publishers' files; default: $SBERT_DATA, then downloads"
+    )
+    parser.add_argument("--model", default="minilm", help="minilm, a directory, or a hub id [minilm]")
+    parser.add_argument("--task", nargs="+", choices=tuple(TASKS), default=["stsb"], help="[stsb]")
+    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32"], help="[fp32]")
+    parser.add_argument("--rounds", type=_at_least(1), default=3, help="measurements of each side [3]")
+    parser.add_argument("--updates", type=_at_least(0), default=300, help="of training; 0: one epoch [300]")
+    parser.add_argument(
+        "--batch-size", type=_at_least(1), default=32, help="of training, and of the peer's encode [32]"
+    )
+    parser.add_argument("--num-layers", type=_at_least(1), help="keep only the first N encoder layers")
+    parser.add_argument("--lr", type=float, default=2e-5, help="peak learning rate of all parameters [2e-5]")
+    parser.add_argument("--seed", type=_at_least(0), default=42, help="[42]")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="[cpu]")
+    parser.add_argument(
+        "--threads", type=_at_least(0), default=0, help="CPU threads of both sides (0: all) [0]"
+    )
+    parser.add_argument(
+        "--limit", type=_at_least(0), default=0, help="only so many sentences or training rows (0: all) [0]"
+    )
+    parser.add_argument("--output", help="[experiments/results/bench/WHAT-TASK.json]")
+    return parser
+
+
+def _at_least(low: int) -> Any:
+    def count(text: str) -> int:
+        if int(text) < low:
+            raise ValueError
+        return int(text)
+
+    count.__name__ = f"whole number of at least {low}"  # argparse: "invalid NAME value: 'x'"
+    return count
+
+
+def main(argv: Sequence[str]) -> int:
+    try:
+        args = build_parser().parse_args(argv)
+        check(args)
+        return run(args, argv)
+    except UsageError as error:
+        print(f"experiments.bench: error: {error}", file=sys.stderr)
+        return 2
+    except (RunError, DataError) as error:
+        print(f"experiments.bench: error: {error}", file=sys.stderr)
+        return 1
+
+
+def check(args: argparse.Namespace) -> None:
+    """What can be known to be wrong before anything is loaded. Raises UsageError."""
+    if args.what == "encode" and {"nli", "samples-nli"} & set(args.task):
+        raise UsageError("encode takes the sentences of an STS set: --task stsb or samples-sts")
+    if not (0 < args.lr < math.inf):
+        raise UsageError(f"--lr {args.lr}: must be above 0")
+    args.threads = args.threads or cores()
+    args.output = Path(args.output or default_output(args))
+    if args.output.suffix != ".json":
+        raise UsageError(f"--output {args.output}: must end in .json")
+    if args.peer_python:
+        found = shutil.which(args.peer_python)
+        if found is None:
+            raise UsageError(f"--peer-python {args.peer_python}: no such interpreter ({HINT})")
+        args.peer_python = os.path.abspath(found)  # not resolved: a venv's python is a link
+        probe = f"from importlib.metadata import version as v; [v(p) for p in {PEER_PACKAGES}]"
+        if subprocess.run([args.peer_python, "-c", probe], capture_output=True).returncode:
+            needed = ", ".join(PEER_PACKAGES)
+            raise UsageError(f"--peer-python {args.peer_python}: has not all of {needed} ({HINT})")
+
+
+def default_output(args: argparse.Namespace) -> Path:
+    layers = f"-{args.num_layers}-layers" if args.num_layers else ""
+    return ROOT / "experiments/results/bench" / f"{args.what}-{'+'.join(args.task)}{layers}.json"
+
+
+def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    """All cells (task x precision), one table, one JSON. What was measured before a failure is in NAME.partial.json."""
+    from sbert.encoder import find_model
+    from sbert.run import commit
+
+    partial = args.output.with_suffix(".partial.json")
+    record: dict[str, Any] = {
+        "command": ["python", "-m", "experiments.bench", *shown(argv)],
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "commit": commit(),
+        "processor": processor(),
+        "cores": cores(),
+        "threads": args.threads,
+        "settings": {name: getattr(args, name) for name in SETTINGS},
+        "cells": [],
+    }
+    if args.model != "minilm" and os.path.isdir(args.model):
+        record["settings"]["model"] = Path(args.model).name
+    args.model = str(find_model(args.model).resolve())
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.task:
+            path = Path(folder) / f"{name}.json"
+            work = write_rows(args, name, path)
+            for precision in args.precision:
+                cell: dict[str, Any] = {"task": name, "precision": precision, **work, "rounds": []}
+                record["cells"].append(cell)
+                for number in range(1, args.rounds + 1):
+                    cell["rounds"].append(measure_round(args, path, precision, work, folder))
+                    cell["summary"] = summarize(cell["rounds"])
+                    _write(partial, record)
+                    print(progress_line(args, cell, number), file=sys.stderr)
+    _write(args.output, record)
+    partial.unlink(missing_ok=True)
+    print(bench_table(args.what, record["cells"]))
+    print(f"\n{processor()}, {args.threads} threads, {args.rounds} rounds; written to {args.output}")
+    return 0
+
+
+def write_rows(args: argparse.Namespace, name: str, path: Path) -> dict[str, Any]:
+    """The file both sides read, and what the record says about it."""
+    import data
+
+    task = TASKS[name]
+    splits = {s: data.load(task.sts, s, data_dir=args.data_dir) for s in ("train", "dev", "test")}
+    quality = "test" if args.what == "encode" else "dev"
+    used = list(splits.values())
+    work: dict[str, Any] = {"quality_of": f"{splits[quality].key}/spearman_cosine"}
+    content: dict[str, Any] = {split: columns(dataset) for split, dataset in splits.items()}
+    if args.what == "encode":
+        texts = dict.fromkeys(text for s in used for example in s.examples for text in example.texts)
+        content["sentences"] = list(texts)[: args.limit or None]
+        work |= {"sentences": len(content["sentences"])}
+    else:
+        from sbert.build import load_sets
+        from sbert.flags import Flags
+
+        limit = min((n for n in (args.limit, args.updates * args.batch_size) if n), default=0)
+        flags = Flags(data_dir=args.data_dir)
+        train = load_sets([task.train], "train", flags, limit=limit, seed=args.seed)[0]
+        used = [train, splits["dev"]]
+        content = {"dev": content["dev"], "train": columns(train), "task": train.task}
+        per_epoch = math.ceil(len(train) / args.batch_size)
+        updates = args.updates or per_epoch
+        work |= {"rows": len(train), "updates": updates, "epochs": math.ceil(updates / per_epoch)}
+    path.write_text(json.dumps(content), encoding="utf8")
+    hashes = {file: sha for s in used for file, sha in s.files.items()}
+    return {**work, "rows_sha256": sha256_of(path), "data": hashes}
+
+
+def columns(dataset: DataSet) -> dict[str, list[Any]]:
+    """first, second: sentences; labels: scores in 0..1 or class ids."""
+    return {
+        "first": [example.texts[0] for example in dataset.examples],
+        "second": [example.texts[1] for example in dataset.examples],
+        "labels": [example.label for example in dataset.examples],
+    }
+
+
+def measure_round(
+    args: argparse.Namespace, rows: Path, precision: str, work: dict[str, Any], folder: str
+) -> dict[str, Any]:
+    """Ours, then the peer. Raises RunError when a process fails or the two did not do the same work."""
+    flags = ["--rows", str(rows), "--model", args.model, "--precision", precision, "--device", args.device]
+    flags += ["--batch-size", str(args.batch_size)]
+    if args.num_layers:
+        flags += ["--num-layers", str(args.num_layers)]
+    if args.what == "train":
+        flags += ["--epochs", str(work["epochs"]), "--updates", str(work["updates"])]
+        flags += ["--lr", str(args.lr), "--seed", str(args.seed)]
+    words = [sys.executable, "-m", "experiments.bench_worker", args.what, *flags]
+    sides = {"ours": measure(words, args.threads, str(ROOT))}
+    if args.peer_python:
+        words = [args.peer_python, str(PEERS / f"{args.what}_peer.py"), *flags]
+        sides["peer"] = measure(words, args.threads, folder)
+        for name in ("threads", "device", "updates"):
+            ours, peer = (sides[side].get(name) for side in ("ours", "peer"))
+            if ours != peer:
+                raise RunError(f"not the same work: {name} is {ours} on our side, {peer} on the peer's")
+    return sides
+
+
+def measure(words: Sequence[str], threads: int, folder: str) -> dict[str, Any]:
+    """Runs one process to its end; its last line is its measurement. Raises RunError with its last words."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
+    env |= {"TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise RunError(f"{' '.join(map(os.path.basename, words[1:4]))} ended with {done.returncode}: {last}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def progress_line(args: argparse.Namespace, cell: dict[str, Any], number: int) -> str:
+    found = cell["rounds"][-1]
+    speeds = ", ".join(f"{side} {found[side]['per_second']:,.1f}/s" for side in found)
+    return f"{args.what} {cell['task']} {cell['precision']}, round {number}/{args.rounds}: {speeds}"
+
+
+def shown(argv: Sequence[str]) -> list[str]:
+    """The command for the record: absolute paths, which mean nothing elsewhere, keep their last part."""
+    out = []
+    for word in argv:
+        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        out.append(flag + equals + (f".../{Path(value).name}" if os.path.isabs(value) else value))
+    return out
+
+
+def cores() -> int:
+    """Those this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name as Linux knows it, else as Python does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    try:
+        write_text_atomically(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+if __name__ == "__main__":
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("experiments.bench: interrupted", file=sys.stderr)
+        code = 130
+    raise SystemExit(code)

@@ -1,0 +1,67 @@
+"""What is said of repeated measurements: median, smallest, largest, spread; and the table of a benchmark."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sbert.report import percent, table
+
+UNITS = {"encode": "sentences/s", "train": "examples/s"}
+SIDES = ("ours", "peer")
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """{"median", "min", "max", "spread"}; spread = (max - min) / median, so 0.1 is ten per cent."""
+    median = statistics.median(values)
+    return {
+        "median": median,
+        "min": min(values),
+        "max": max(values),
+        "spread": (max(values) - min(values)) / median,
+    }
+
+
+def summarize(rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """rounds: one {"ours": measurement, "peer": measurement} a round (no "peer" when ours runs alone).
+
+    Gives per side the summary of its "per_second" and the range of its quality, and under "ratio" the summary of
+    ours / peer, taken round by round: the two of a round ran one after the other, so what slows the machine for a
+    while slows both.
+    """
+    out: dict[str, Any] = {}
+    for side in SIDES:
+        found = [r[side] for r in rounds if side in r]
+        if found:
+            quality = [m["quality"] for m in found]
+            out[side] = {
+                **summary([m["per_second"] for m in found]),
+                "quality": {"median": statistics.median(quality), "min": min(quality), "max": max(quality)},
+            }
+    ratios = [r["ours"]["per_second"] / r["peer"]["per_second"] for r in rounds if "peer" in r]
+    if ratios:
+        out["ratio"] = {**summary(ratios), "rounds": ratios}
+    return out
+
+
+def bench_table(what: str, cells: Sequence[Mapping[str, Any]]) -> str:
+    """One row a cell (task and precision) and side; the ratio stands in the row of ours."""
+    header = ["task", "precision", "side", UNITS[what], "min", "max", "ours / peer", "min", "max", "Spearman"]
+    rows = []
+    for cell in cells:
+        found = cell["summary"]
+        for side in SIDES:
+            if side not in found:
+                continue
+            ratio = found.get("ratio") if side == "ours" else None
+            rows.append(
+                [
+                    cell["task"],
+                    cell["precision"],
+                    side,
+                    *(f"{found[side][name]:,.1f}" for name in ("median", "min", "max")),
+                    *(f"{ratio[name]:.2f}" if ratio else "-" for name in ("median", "min", "max")),
+                    percent(found[side]["quality"]["median"]),
+                ]
+            )
+    measured = ", ".join(dict.fromkeys(cell["quality_of"] for cell in cells))
+    return f"{table(header, rows)}\n\nSpearman x 100: {measured}, median of the rounds"

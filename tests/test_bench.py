@@ -1,0 +1,264 @@
+"""experiments.bench: its flags, its arithmetic, who runs when, and a tiny run of our side alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import bench, bench_worker
+from experiments.bench_summary import bench_table, summarize, summary
+
+
+def arguments(*words: str) -> Any:
+    return bench.build_parser().parse_args(words)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "cores", lambda: 1)
+
+
+# ---------------------------------------------------------------- flags
+
+
+def test_defaults_are_those_of_the_help() -> None:
+    args = arguments("train")
+    assert (args.task, args.precision, args.rounds, args.updates) == (["stsb"], ["fp32"], 3, 300)
+    assert (args.batch_size, args.lr, args.seed, args.peer_python) == (32, 2e-5, 42, None)
+
+
+def test_lists_and_the_name_of_the_record() -> None:
+    args = arguments("train", "--task", "stsb", "nli", "--precision", "fp32", "bf16", "--num-layers", "4")
+    bench.check(args)
+    assert args.precision == ["fp32", "bf16"]
+    assert args.output.name == "train-stsb+nli-4-layers.json"
+    assert args.output.parent == bench.ROOT / "experiments/results/bench"
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["sing"], "encode"),
+        (["train", "--task", "stsc"], "stsc"),
+        (["train", "--rounds", "0"], "whole number of at least 1"),
+        (["train", "--batch-size", "many"], "many"),
+        (["train", "--batch", "8"], "--batch"),
+        (["train", "--lr", "0"], "--lr"),
+        (["train", "--lr", "nan"], "--lr"),
+        (["encode", "--task", "nli"], "samples-sts"),
+        (["encode", "--output", "speed.txt"], ".json"),
+    ],
+)
+def test_wrong_flags_are_one_line_and_exit_2(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = bench.main(words)
+    except SystemExit as exit_:
+        code = int(str(exit_.code))
+    error = capsys.readouterr().err
+    assert code == 2 and said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["no/such/python", "no-such-python"])
+def test_a_peer_interpreter_that_does_not_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["encode", "--task", "samples-sts", "--peer-python", name]) == 2
+    error = capsys.readouterr().err
+    assert name in error and "make bench-peers" in error and error.count("\n") == 1
+
+
+def test_a_peer_interpreter_without_the_library(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = tmp_path / "python"
+    bare.write_text("#!/bin/sh\nexit 1\n")
+    bare.chmod(0o755)
+    assert bench.main(["encode", "--task", "samples-sts", "--peer-python", str(bare)]) == 2
+    assert "sentence-transformers" in capsys.readouterr().err
+
+
+def test_the_command_in_the_record_names_no_absolute_path() -> None:
+    words = [
+        "train",
+        "--peer-python",
+        "/a/b/python",
+        "--data-dir=/c/d",
+        "--output",
+        "r/x.json",
+        "--rounds",
+        "1",
+    ]
+    assert bench.shown(words) == [
+        "train",
+        "--peer-python",
+        ".../python",
+        "--data-dir=.../d",
+        *words[4:],
+    ]
+
+
+# ---------------------------------------------------------------- arithmetic
+
+
+def test_summary_by_hand() -> None:
+    assert summary([30.0, 10.0, 20.0]) == {"median": 20.0, "min": 10.0, "max": 30.0, "spread": 1.0}
+    assert summary([10.0, 20.0])["median"] == 15.0
+    assert summary([4.0]) == {"median": 4.0, "min": 4.0, "max": 4.0, "spread": 0.0}
+
+
+def rounds(*pairs: tuple[float, float]) -> list[dict[str, Any]]:
+    return [
+        {
+            "ours": {"per_second": ours, "quality": 0.5 + i / 10},
+            "peer": {"per_second": peer, "quality": 0.25},
+        }
+        for i, (ours, peer) in enumerate(pairs)
+    ]
+
+
+def test_the_ratio_is_taken_round_by_round() -> None:
+    found = summarize(rounds((100.0, 50.0), (120.0, 30.0), (90.0, 30.0)))
+    assert found["ratio"]["rounds"] == [2.0, 4.0, 3.0]
+    assert (found["ratio"]["median"], found["ratio"]["min"], found["ratio"]["max"]) == (3.0, 2.0, 4.0)
+    assert found["ratio"]["spread"] == pytest.approx(2 / 3)
+    assert found["ours"]["median"] == 100.0 and found["peer"]["median"] == 30.0
+    assert found["ours"]["quality"] == {"median": 0.6, "min": 0.5, "max": 0.7}
+
+
+def test_ours_alone_has_no_ratio_and_no_peer_row() -> None:
+    alone = [{"ours": {"per_second": 8.0, "quality": 0.5}}]
+    found = summarize(alone)
+    assert set(found) == {"ours"}
+    shown = bench_table("train", [{"task": "stsb", "precision": "fp32", "quality_of": "k", "summary": found}])
+    assert "ours" in shown and "\nstsb       fp32  peer" not in shown and "50.00" in shown
+
+
+def test_the_table_has_a_row_a_side() -> None:
+    cell = {"task": "stsb", "precision": "fp32", "quality_of": "k", "summary": summarize(rounds((9.0, 3.0)))}
+    ours, peer = bench_table("encode", [cell]).split("\n")[2:4]
+    assert ours.split() == ["stsb", "fp32", "ours", "9.0", "9.0", "9.0", "3.00", "3.00", "3.00", "50.00"]
+    assert peer.split() == ["stsb", "fp32", "peer", "3.0", "3.0", "3.0", "-", "-", "-", "25.00"]
+
+
+# ---------------------------------------------------------------- rows and turns
+
+
+def test_rows_of_a_training_run(tmp_path: Path) -> None:
+    args = arguments("train", "--task", "samples-sts", "--batch-size", "8", "--updates", "20")
+    work = bench.write_rows(args, "samples-sts", tmp_path / "rows.json")
+    content = json.loads((tmp_path / "rows.json").read_text(encoding="utf8"))
+    assert content["task"] == "sts" and len(content["train"]["first"]) == work["rows"] == 131
+    assert (work["updates"], work["epochs"]) == (20, 2)  # 17 updates an epoch
+    assert set(content["dev"]) == {"first", "second", "labels"}
+    assert set(work["data"]) == {"samples/sts/en-train.tsv", "samples/sts/en-dev.tsv"}
+    assert all(0 <= label <= 1 for label in content["train"]["labels"])
+
+
+def test_few_updates_take_no_more_rows_than_they_use(tmp_path: Path) -> None:
+    args = arguments("train", "--task", "samples-nli", "--batch-size", "4", "--updates", "5")
+    work = bench.write_rows(args, "samples-nli", tmp_path / "rows.json")
+    assert (work["rows"], work["updates"], work["epochs"]) == (20, 5, 1)
+    whole = bench.write_rows(
+        arguments("train", "--batch-size", "4", "--updates", "0"), "samples-nli", tmp_path / "all.json"
+    )
+    assert (whole["rows"], whole["updates"], whole["epochs"]) == (129, 33, 1)
+
+
+def test_sentences_of_an_encode_run_are_distinct(tmp_path: Path) -> None:
+    args = arguments("encode", "--task", "samples-sts")
+    work = bench.write_rows(args, "samples-sts", tmp_path / "rows.json")
+    sentences = json.loads((tmp_path / "rows.json").read_text(encoding="utf8"))["sentences"]
+    assert len(sentences) == len(set(sentences)) == work["sentences"] > 300
+    assert work["quality_of"] == "samples-sts-en-test/spearman_cosine"
+
+
+def test_ours_and_the_peer_take_turns_with_equal_flags(
+    tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, list[str]]] = []
+
+    def measure(words: list[str], threads: int, folder: str) -> dict[str, Any]:
+        side = "peer" if words[1].endswith("train_peer.py") else "ours"
+        assert Path(words[1]).is_file() or side == "ours"
+        started.append((side, words[words.index("--rows") :]))
+        return {
+            "per_second": {"ours": 6.0, "peer": 2.0}[side],
+            "quality": 0.5,
+            "threads": threads,
+            "updates": 3,
+        }
+
+    monkeypatch.setattr(bench, "measure", measure)
+    peer = tmp_path / "python"
+    peer.write_text("#!/bin/sh\nexit 0\n")
+    peer.chmod(0o755)
+    output = tmp_path / "speed.json"
+    words = ["train", "--task", "samples-sts", "--updates", "3", "--rounds", "2", "--batch-size", "8"]
+    words += ["--model", str(tiny_model_dir), "--peer-python", str(peer), "--output", str(output)]
+    assert bench.main(words) == 0
+    assert [side for side, _ in started] == ["ours", "peer", "ours", "peer"]
+    assert all(flags == started[0][1] for _, flags in started)
+    text = output.read_text(encoding="utf8")
+    assert json.loads(text)["cells"][0]["summary"]["ratio"]["median"] == 3.0
+    assert str(tmp_path) not in text and str(tiny_model_dir.parent) not in text
+
+
+def test_sides_that_did_different_work_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = iter([{"threads": 1, "updates": 3}, {"threads": 1, "updates": 2}])
+    monkeypatch.setattr(bench, "measure", lambda *_: next(sides))
+    args = arguments("train", "--peer-python", "python")
+    with pytest.raises(bench.RunError, match="updates is 3 on our side, 2"):
+        bench.measure_round(args, Path("rows.json"), "fp32", {"epochs": 1, "updates": 3}, ".")
+
+
+# ---------------------------------------------------------------- our side
+
+
+def test_encode_ours_alone(tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "new" / "speed.json"
+    words = ["encode", "--task", "samples-sts", "--limit", "20", "--rounds", "1", "--threads", "1"]
+    assert bench.main([*words, "--model", str(tiny_model_dir), "--output", str(output)]) == 0
+    shown = capsys.readouterr().out
+    record = json.loads(output.read_text(encoding="utf8"))
+    [cell] = record["cells"]
+    ours = cell["rounds"][0]["ours"]
+    assert ours["count"] == cell["sentences"] == 20 and ours["threads"] == 1
+    assert ours["per_second"] == pytest.approx(20 / ours["seconds"])
+    assert -1 <= ours["quality"] <= 1  # of the whole test split, though the limit left most of it out
+    assert {"command", "date", "commit", "processor", "threads", "settings"} <= set(record)
+    assert "samples-sts" in shown and "ours / peer" in shown
+    assert [path.name for path in output.parent.iterdir()] == ["speed.json"]
+
+
+def test_a_process_that_fails_is_one_line_and_exit_1(
+    tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = tmp_path / "python"
+    failing.write_text("#!/bin/sh\necho reading >&2\necho RuntimeError: no room >&2\nexit 3\n")
+    failing.chmod(0o755)
+    monkeypatch.setattr(bench.sys, "executable", str(failing))
+    output = tmp_path / "speed.json"
+    words = ["encode", "--task", "samples-sts", "--model", str(tiny_model_dir), "--output", str(output)]
+    assert bench.main(words) == 1
+    error = capsys.readouterr().err
+    assert "bench_worker" in error and "ended with 3: RuntimeError: no room" in error
+    assert error.count("\n") == 1 and not output.exists()
+
+
+@pytest.mark.parametrize("task", ["samples-sts", "samples-nli"])
+def test_train_worker(
+    task: str, tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.json"
+    args = arguments("train", "--batch-size", "16", "--updates", "12")
+    work = bench.write_rows(args, task, rows)
+    assert work["epochs"] == 2  # 9 updates an epoch, the last batch of 3 (sts) or 1 (nli)
+    words = ["train", "--rows", str(rows), "--model", str(tiny_model_dir), "--batch-size", "16"]
+    assert bench_worker.main([*words, "--epochs", "2", "--updates", "12"]) == 0
+    measured = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert measured["updates"] == 12
+    short = 16 - work["rows"] % 16  # missing from the last batch of an epoch, which may come anywhere in it
+    assert measured["count"] in (12 * 16 - short, 12 * 16 - 2 * short)
+    assert measured["per_second"] == pytest.approx(measured["count"] / measured["seconds"])
+    assert -1 <= measured["quality"] <= 1
