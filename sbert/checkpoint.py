@@ -42,13 +42,18 @@ def restore_random_states(states: dict[str, Any]) -> None:
 
 
 def save_checkpoint(
-    folder: Path, update: int, state: dict[str, Any], progress: dict[str, Any], limit: int
+    folder: Path, update: int, parts: dict[str, Any], progress: dict[str, Any], limit: int
 ) -> Path:
-    """Writes one checkpoint and prunes the oldest beyond ``limit`` (0: keep all). Raises RunError on a full disk."""
+    """Writes one checkpoint and prunes the oldest beyond ``limit`` (0: keep all). Raises RunError on a full disk.
+
+    parts: whatever has a ``state_dict`` (weights, optimizer, scaler); random states are added here.
+    """
     target = folder / f"update-{update:08d}"
+    state = {name: part.state_dict() for name, part in parts.items()}
+    state |= {"random": random_states(), "progress": progress}
     with atomic_directory(target) as temporary:
         try:
-            torch.save({**state, "progress": progress}, temporary / "state.pt")
+            torch.save(state, temporary / "state.pt")
         except RuntimeError as error:  # torch's writer reports a full disk this way
             raise OSError(28, f"writing state.pt failed: {str(error).splitlines()[0]}") from error
         (temporary / "state.json").write_text(

@@ -7,12 +7,10 @@ update counter, so a resumed run (weights, optimizer, scaler, random states, cou
 
 import logging
 import math
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -20,11 +18,13 @@ from torch import nn
 from tqdm import tqdm
 
 from data.sampler import mixed_batches
-from sbert.checkpoint import random_states, restore_random_states, save_checkpoint
+from sbert.checkpoint import restore_random_states, save_checkpoint
 from sbert.errors import Interrupted, RunError
+from sbert.meter import Meter
 from sbert.model import modelWithPooling
 from sbert.optim import build_optimizer, learning_rate_factor
 from sbert.precision import autocast, grad_scaler
+from sbert.signals import SignalGuard
 from sbert.source import Source
 
 log = logging.getLogger("sbert")
@@ -71,7 +71,10 @@ class Progress:
     earlier: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
 
-    def skip(self, number: int, norm: float) -> None:
+    def patience_is_out(self, settings: Settings) -> bool:
+        return bool(settings.patience) and self.worse >= settings.patience
+
+    def note_skip(self, number: int, norm: float) -> None:
         """Counts an update that was left out. Raises RunError when too many follow one another."""
         if math.isfinite(norm):
             self.skipped_in_a_row = 0
@@ -127,22 +130,9 @@ def fit(
     progress = Progress(stage=stage, earlier=list(earlier))
     if resume:
         progress = Progress(**resume["progress"])
-        objectives.load_state_dict(resume["objectives"])
-        optimizer.load_state_dict(resume["optimizer"])
-        scaler.load_state_dict(resume["scaler"])
+        for name, part in (("objectives", objectives), ("optimizer", optimizer), ("scaler", scaler)):
+            part.load_state_dict(resume[name])
         restore_random_states(resume["random"])
-
-    def save() -> None:
-        if checkpoints is not None:
-            state = {
-                "objectives": objectives.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "scaler": scaler.state_dict(),
-                "random": random_states(),
-            }
-            save_checkpoint(
-                checkpoints, first_update + progress.update, state, asdict(progress), settings.save_limit
-            )
 
     meter = Meter(sources, scalars, settings.log_steps, first_update, last)
     objectives.train()
@@ -151,7 +141,7 @@ def fit(
         tqdm(total=last, initial=progress.update, unit=" updates", disable=None) as bar,
     ):
         plan: list[tuple[int, list[int]]] = []
-        while progress.update < last:
+        while progress.update < last and not progress.patience_is_out(settings):
             epoch, within = divmod(progress.update, per_epoch)
             if within == 0 or not plan:
                 plan = plan_of(epoch)
@@ -161,33 +151,24 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             number = first_update + progress.update + 1
-            loss, norm = _update(
-                sources, micro_batches, objectives, optimizer, scaler, settings, meter, number
-            )
+            loss, norm = _update(sources, micro_batches, optimizer, scaler, settings, meter, number)
             progress.update += 1
             progress.seconds += time.perf_counter() - started
-            progress.skip(number, norm)
+            progress.note_skip(number, norm)
             bar.update()
             meter.update(progress.update, loss, norm, settings.lr * factor, scaler.get_scale(), bar)
 
-            stop = False
             if progress.update % eval_every == 0 or progress.update == last:
-                stop = _evaluate(encoder, evaluate, settings, progress, model_folder, number, scalars)
+                _evaluate(encoder, evaluate, settings, progress, model_folder, number, scalars)
                 objectives.train()
-            if (
-                progress.update % save_every == 0
-                or progress.update == last
-                or stop
-                or guard.signum is not None
-            ):
-                save()
+            ending = progress.update == last or progress.patience_is_out(settings) or guard.signum is not None
+            if checkpoints is not None and (progress.update % save_every == 0 or ending):
+                state = {"objectives": objectives, "optimizer": optimizer, "scaler": scaler}
+                save_checkpoint(checkpoints, number, state, asdict(progress), settings.save_limit)
             if guard.signum is not None:
                 raise Interrupted(guard.signum, number, checkpoints.parent if checkpoints else None)
-            if stop:
-                log.info(
-                    "stopped early: no better %s in %d evaluations", settings.select_on, settings.patience
-                )
-                break
+    if progress.patience_is_out(settings):
+        log.info("stopped early: no better %s in %d evaluations", settings.select_on, settings.patience)
     if model_folder is not None and settings.select_on is None:
         encoder.save_pretrained(model_folder)
     encoder.eval()
@@ -197,7 +178,6 @@ def fit(
 def _update(
     sources: Sequence[Source],
     micro_batches: Sequence[tuple[int, list[int]]],
-    objectives: nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     settings: Settings,
@@ -208,7 +188,8 @@ def _update(
 
     The step is left out when the norm is not finite. Raises RunError when the loss is not and no scaler could mend it.
     """
-    device = next(objectives.parameters()).device
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    device = parameters[0].device
     examples = sum(len(rows) for _, rows in micro_batches)
     loss_sum = torch.zeros((), device=device)
     for source, rows in micro_batches:
@@ -222,7 +203,7 @@ def _update(
     if not math.isfinite(loss_sum.item()) and not scaler.is_enabled():
         raise RunError(f"update {number}: the loss is {loss_sum.item()}; the last checkpoint is intact")
     scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(objectives.parameters(), settings.max_grad_norm or math.inf).item()
+    norm = nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm or math.inf).item()
     if math.isfinite(norm):
         scaler.step(optimizer)
     scaler.update()
@@ -243,14 +224,14 @@ def _evaluate(
     model_folder: Path | None,
     number: int,
     scalars: Callable[[dict[str, float], int], None] | None,
-) -> bool:
-    """Evaluates, keeps the model if it is the best so far; true when patience has run out."""
+) -> None:
+    """Evaluates and keeps the model if it is the best so far."""
     metrics = evaluate()
     progress.history.append({"update": number, **metrics})
     if scalars and metrics:
         scalars(metrics, number)
     if settings.select_on is None:
-        return False
+        return
     value = metrics[settings.select_on]
     if not math.isfinite(value):
         value = -math.inf  # a collapsed model has no correlation; it is never the best one
@@ -262,94 +243,3 @@ def _evaluate(
             encoder.save_pretrained(model_folder)
     else:
         progress.worse += 1
-    return bool(settings.patience) and progress.worse >= settings.patience
-
-
-class Meter:
-    """Means between two log lines: loss, gradient norm, examples a second, padding."""
-
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        scalars: Callable[[dict[str, float], int], None] | None,
-        log_steps: int,
-        first_update: int,
-        last: int,
-    ) -> None:
-        self.scalars, self.log_steps, self.first_update, self.last = (
-            scalars,
-            max(1, log_steps),
-            first_update,
-            last,
-        )
-        self.truncated = sum(s.truncated_share * len(s.lengths) for s in sources) / sum(
-            len(s.lengths) for s in sources
-        )
-        self._reset()
-
-    def _reset(self) -> None:
-        self.started = time.perf_counter()
-        self.examples = self.real = self.padded = self.updates = 0
-        self.loss = self.norm = 0.0
-
-    def count(self, batch: Any) -> None:
-        self.examples += batch.size
-        self.real += batch.real_tokens
-        self.padded += batch.padded_tokens
-
-    def update(self, update: int, loss: float, norm: float, lr: float, scale: float, bar: tqdm) -> None:
-        self.updates += 1
-        self.loss += loss
-        self.norm += norm
-        if update % self.log_steps and update != self.last:
-            return
-        rate = self.examples / (time.perf_counter() - self.started)
-        numbers = {
-            "train/loss": self.loss / self.updates,
-            "train/lr": lr,
-            "train/grad_norm": self.norm / self.updates,
-            "train/examples_per_second": rate,
-            "train/padding_share": 1 - self.real / self.padded,
-            "train/truncated_share": self.truncated,
-            "train/loss_scale": scale,
-        }
-        if self.scalars:
-            self.scalars(numbers, self.first_update + update)
-        bar.set_postfix_str(f"loss {numbers['train/loss']:.4f}, {rate:.0f} examples/s")
-        if bar.disable:
-            log.info(
-                "update %d/%d: loss %.4f, lr %.2e, gradient norm %.2f, %.0f examples/s, padding %.1f %%",
-                self.first_update + update,
-                self.first_update + self.last,
-                numbers["train/loss"],
-                lr,
-                numbers["train/grad_norm"],
-                rate,
-                100 * numbers["train/padding_share"],
-            )
-        self._reset()
-
-
-class SignalGuard:
-    """Turns the first SIGINT or SIGTERM into a note for the loop; a second one acts at once."""
-
-    def __init__(self) -> None:
-        self.signum: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        self.signum = signum
-        log.warning("%s: saving after this update (again: leave at once)", signal.Signals(signum).name)
-        signal.signal(signum, self._before[signum])
-
-    def __enter__(self) -> "SignalGuard":
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[signum] = signal.signal(signum, self._note)
-            except ValueError:  # not in the main thread: then nobody sends us signals
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)

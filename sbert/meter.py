@@ -1,0 +1,76 @@
+"""What a training run reports while it goes on: means between two log lines, to the bar, the log and TensorBoard."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from tqdm import tqdm
+
+from sbert.source import Batch, Source
+
+log = logging.getLogger("sbert")
+
+
+class Meter:
+    """Means between two log lines: loss, gradient norm, examples a second, padding."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        scalars: Callable[[dict[str, float], int], None] | None,
+        log_steps: int,
+        first_update: int,
+        last: int,
+    ) -> None:
+        self.scalars, self.log_steps, self.first_update, self.last = (
+            scalars,
+            max(1, log_steps),
+            first_update,
+            last,
+        )
+        self.truncated = sum(s.truncated_share * len(s.lengths) for s in sources) / sum(
+            len(s.lengths) for s in sources
+        )
+        self._reset()
+
+    def _reset(self) -> None:
+        self.started = time.perf_counter()
+        self.examples = self.real = self.padded = self.updates = 0
+        self.loss = self.norm = 0.0
+
+    def count(self, batch: Batch) -> None:
+        self.examples += batch.size
+        self.real += batch.real_tokens
+        self.padded += batch.padded_tokens
+
+    def update(self, update: int, loss: float, norm: float, lr: float, scale: float, bar: tqdm) -> None:
+        self.updates += 1
+        self.loss += loss
+        self.norm += norm
+        if update % self.log_steps and update != self.last:
+            return
+        rate = self.examples / (time.perf_counter() - self.started)
+        numbers = {
+            "train/loss": self.loss / self.updates,
+            "train/lr": lr,
+            "train/grad_norm": self.norm / self.updates,
+            "train/examples_per_second": rate,
+            "train/padding_share": 1 - self.real / self.padded,
+            "train/truncated_share": self.truncated,
+            "train/loss_scale": scale,
+        }
+        if self.scalars:
+            self.scalars(numbers, self.first_update + update)
+        bar.set_postfix_str(f"loss {numbers['train/loss']:.4f}, {rate:.0f} examples/s")
+        if bar.disable:
+            log.info(
+                "update %d/%d: loss %.4f, lr %.2e, gradient norm %.2f, %.0f examples/s, padding %.1f %%",
+                self.first_update + update,
+                self.first_update + self.last,
+                numbers["train/loss"],
+                lr,
+                numbers["train/grad_norm"],
+                rate,
+                100 * numbers["train/padding_share"],
+            )
+        self._reset()
