@@ -75,9 +75,13 @@ def evaluate_only(flags: Flags) -> int:
     from sbert.run import RunDirectory, log
 
     assert flags.eval_data is not None
-    sets = load_sets(flags.eval_data, None, flags)
-    model = build_model(flags, device)
     path = Path(flags.output_dir or Path("runs") / (flags.run_name or time.strftime("eval-%Y%m%d-%H%M%S")))
+    RunDirectory(path).refuse_second_run()
+    sets = load_sets(flags.eval_data, None, flags)
+    for dataset in sets:
+        if dataset.task == "nli":
+            raise UsageError(f"--eval-data {dataset.key} is NLI data: a bi-encoder keeps no classifier")
+    model = build_model(flags, device)
     run = RunDirectory.create(path)
     marks = overlap_marks(model, [], flags.eval_data)
     started = time.perf_counter()
@@ -115,6 +119,9 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
     if flags.resume:
         run = RunDirectory(Path(flags.resume))
         flags = stored_flags(run, flags, given)
+    else:
+        run = RunDirectory(Path(flags.output_dir or Path("runs") / (flags.run_name or default_name(flags))))
+        run.refuse_second_run()
     device, precision = prepare(flags)
     from sbert.build import build_model, eval_names, load_sets, load_stages, overlap_marks
 
@@ -123,9 +130,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
     test_sets = [s for s in load_sets(evaluated, None, flags) if s.task != "nli"]
     hashes = file_hashes([s for stage in stages for s in (*stage.train, *stage.dev)] + test_sets)
     if not flags.resume:
-        run = RunDirectory.create(
-            Path(flags.output_dir or Path("runs") / (flags.run_name or default_name(flags)))
-        )
+        RunDirectory.create(run.path)
     run.log_to_file()
     if flags.resume:
         check_same_data(run, hashes)
@@ -268,12 +273,12 @@ def score_before(
     run: "RunDirectory", model: "modelWithPooling", sets: "list[data.DataSet]", flags: Flags, precision: str
 ) -> dict[str, float]:
     """Metrics of the untrained model, kept in before.json so that a resumed run does not compute them again."""
-    from sbert.directory import read_json
     from sbert.evaluation import evaluate
+    from sbert.jsonfile import read_json
 
     path = run.path / "before.json"
     if flags.resume and path.exists():
-        return read_json(path)
+        return {k: float("nan") if v is None else v for k, v in read_json(path).items()}
     metrics = evaluate(model, sets, precision=precision, batch_tokens=flags.eval_batch_tokens or None)
     run.write(path, metrics)
     return metrics
@@ -335,7 +340,7 @@ def file_hashes(sets: "list[data.DataSet]") -> dict[str, str]:
 
 
 def check_same_data(run: "RunDirectory", hashes: dict[str, str]) -> None:
-    from sbert.directory import read_json
+    from sbert.jsonfile import read_json
 
     stored = read_json(run.config_path)["data"]
     for name, sha in hashes.items():

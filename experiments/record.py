@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from data.files import write_text_atomically
-from sbert.directory import read_json
 from sbert.errors import RunError
+from sbert.jsonfile import read_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -34,19 +34,21 @@ def atomic_directory(target: Path) -> Iterator[Path]:
             os.rename(target, _old(target))
         os.rename(temporary, target)
         shutil.rmtree(_old(target), ignore_errors=True)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        settle(target)
-        raise RunError(
-            f"{target}: cannot be saved: {error.strerror or error}; what was there before is untouched"
-        ) from error
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if type(error).__name__ == "SafetensorError":  # the safetensors writer wraps the system's error
-            raise RunError(
-                f"{target}: cannot be saved: {error}; what was there before is untouched"
-            ) from error
-        raise
+        settle(target)
+        if not _is_from_the_disk(error):
+            raise
+        reason = getattr(error, "strerror", None) or str(error).strip()
+        raise RunError(f"{target}: cannot be saved: {reason}; what was there before is untouched") from error
+
+
+def _is_from_the_disk(error: BaseException) -> bool:
+    """The safetensors and tokenizers writers wrap the system's error in classes of their own."""
+    return isinstance(error, OSError) or (
+        isinstance(error, Exception)
+        and ("os error" in str(error) or type(error).__name__ == "SafetensorError")
+    )
 
 
 def settle(target: Path) -> None:

@@ -11,7 +11,8 @@ import torch
 import data
 from data.registry import SETS, format_of
 from sbert.errors import RunError, UsageError
-from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, Flags, objectives_of
+from sbert.flag_checks import objectives_of
+from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, Flags
 from sbert.model import modelWithPooling
 from sbert.objectives import (
     Objective,

@@ -18,6 +18,7 @@ import torch
 from data.files import sha256_of
 from sbert.atomic import atomic_directory
 from sbert.errors import RunError
+from sbert.jsonfile import to_json
 
 
 def random_states() -> dict[str, Any]:
@@ -57,7 +58,7 @@ def save_checkpoint(
         except RuntimeError as error:  # torch's writer reports a full disk this way
             raise OSError(28, f"writing state.pt failed: {str(error).splitlines()[0]}") from error
         (temporary / "state.json").write_text(
-            json.dumps({"sha256": sha256_of(temporary / "state.pt"), "progress": progress}, indent=2) + "\n"
+            to_json({"sha256": sha256_of(temporary / "state.pt"), "progress": progress}), encoding="utf8"
         )
     if limit:
         for old in list_checkpoints(folder)[:-limit]:
@@ -77,7 +78,7 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         expected = json.loads((path / "state.json").read_text())["sha256"]
         found = sha256_of(path / "state.pt")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: not a whole checkpoint: {error}") from None
     if found != expected:
         raise RunError(

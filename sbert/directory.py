@@ -12,15 +12,17 @@ A plain Hugging Face directory (no modules.json) reads as encoder + mean pooling
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from heads.embedding import Dense, Normalize
+from losses.similarity import PAIRWISE
 from sbert.errors import RunError
+from sbert.jsonfile import read_json, to_json
 
 # our flag value -> the name in Pooling/config.json (new style), and the boolean key of the old style
 POOLING_NAMES = {
@@ -50,24 +52,18 @@ class Description:
     do_lower_case: bool = False
 
 
-def read_json(path: Path) -> Any:
-    """Raises RunError, naming the file, when it is missing or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf8"))
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: not a JSON file: {error}") from None
-
-
 def read_description(directory: Path) -> Description:
     """Reads modules.json and what it points to. Raises RunError on a module this project has no code for."""
     found = Description()
     if not (directory / "modules.json").is_file():
         return found
     found.pooling = ()
-    for module in read_json(directory / "modules.json"):
-        kind, path = str(module["type"]).rsplit(".", 1)[-1], directory / module["path"]
+    for module in read_json(directory / "modules.json", list):
+        if not isinstance(module, dict) or not all(isinstance(module.get(k), str) for k in ("type", "path")):
+            raise RunError(
+                f"{directory}/modules.json: {module!r} is not a module: it needs a type and a path"
+            )
+        kind, path = module["type"].rsplit(".", 1)[-1], directory / module["path"]
         if directory.resolve() not in (path.resolve(), *path.resolve().parents):
             raise RunError(f"{directory}/modules.json: path {module['path']!r} leaves the directory")
         if kind == "Transformer":
@@ -92,6 +88,10 @@ def read_description(directory: Path) -> Description:
         found.prompts = {k: v for k, v in (values.get("prompts") or {}).items() if isinstance(v, str)}
         found.default_prompt = values.get("default_prompt_name")
         found.similarity = values.get("similarity_fn_name") or "cosine"
+        if found.similarity not in PAIRWISE:
+            raise RunError(
+                f"{config}: similarity_fn_name {found.similarity!r}; allowed are {', '.join(sorted(PAIRWISE))}"
+            )
         found.truncate_dim = values.get("truncate_dim")
     return found
 
@@ -135,17 +135,22 @@ def _read_dense(path: Path) -> Dense:
             values.get("bias", True),
             values.get("activation_function", "torch.nn.modules.activation.Tanh"),
         )
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
+        raise RunError(f"{path}/config.json: no {error}") from None
+    except (TypeError, ValueError, RuntimeError) as error:
         raise RunError(f"{path}/config.json: {error}") from None
-    weights = path / "model.safetensors"
-    if weights.is_file():
-        state = load_file(weights)
-    elif (path / "pytorch_model.bin").is_file():
-        import torch
-
-        state = torch.load(path / "pytorch_model.bin", map_location="cpu", weights_only=True)
-    else:
+    weights = next(
+        (path / n for n in ("model.safetensors", "pytorch_model.bin") if (path / n).is_file()), None
+    )
+    if weights is None:
         raise RunError(f"{path}: no weights (looked for model.safetensors, pytorch_model.bin)")
+    try:
+        if weights.suffix == ".safetensors":
+            state = load_file(weights)
+        else:
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:  # each format has its own kinds; all mean that the file is damaged
+        raise RunError(f"{weights}: cannot be read: {str(error).splitlines()[0]}") from None
     try:
         dense.load_state_dict(state)
     except RuntimeError as error:
@@ -237,4 +242,4 @@ def _pooling_config(description: Description, width: int) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+    path.write_text(to_json(value), encoding="utf8")

@@ -41,7 +41,10 @@ def find_model(name: str) -> Path:
         if spec is None or not spec.submodule_search_locations:
             return _from_hub(MINILM_HUB_ID)
         directory = Path(spec.submodule_search_locations[0]) / "model"
-        found = sha256_of(directory / "model.safetensors")
+        try:
+            found = sha256_of(directory / "model.safetensors")
+        except OSError as error:
+            raise RunError(f"{directory}/model.safetensors: cannot be read: {error.strerror}") from None
         if found != MINILM_SHA256:
             raise RunError(
                 f"{directory}/model.safetensors: sha256 is {found}, the publisher's is {MINILM_SHA256}"
@@ -89,10 +92,13 @@ def load_encoder(directory: Path, num_layers: int | None = None) -> PreTrainedMo
     try:
         config = AutoConfig.from_pretrained(directory)
         model, info = AutoModel.from_pretrained(
-            directory, config=config, dtype=torch.float32, output_loading_info=True, weights_only=True
+            directory,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            weights_only=True,
+            ignore_mismatched_sizes=True,  # they are reported below, in one line
         )
-    except RunError:
-        raise
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(

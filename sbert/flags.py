@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 
-from data import DataError, parse_name, split_for
-from data.registry import SETS, format_of
 from sbert.errors import UsageError
 
 POOLINGS = ("mean", "cls", "max", "mean_sqrt", "weighted_mean", "last")
@@ -168,7 +166,12 @@ class Flags:
         choices=("length", "random"),
     )
     seed: int = _flag(
-        "optimisation", "of the order, the fresh classifier and dropout", 42, type=int, at_least=0
+        "optimisation",
+        "of the order, the fresh classifier and dropout",
+        42,
+        type=int,
+        at_least=0,
+        at_most=2**64 - 1,
     )
     max_updates: int = _flag(
         "optimisation", "stop a stage after so many updates (0: all)", 0, type=int, at_least=0
@@ -246,7 +249,7 @@ def build_parser() -> Parser:
         options: dict[str, Any] = {"help": meta["help"].replace("%", "%%"), "default": argparse.SUPPRESS}
         if meta.get("choices"):
             options["help"] += f" ({', '.join(meta['choices'])})"
-        if shown not in (None, False):
+        if shown is not None and shown is not False:
             options["help"] += f" [{shown}]".replace("%", "%%")
         if default is False:
             options["action"] = "store_true"
@@ -277,6 +280,8 @@ def parse(argv: Sequence[str]) -> tuple[Flags, set[str]]:
         word = unknown[0].split("=")[0]
         every = ["--" + f.name.replace("_", "-") for f in fields(Flags)]
         raise UsageError(f"unknown flag {word}" + suggestion(word, every))
+    from sbert.flag_checks import check
+
     given = set(vars(known))
     flags = Flags(**vars(known))
     check(flags, given)
@@ -286,117 +291,3 @@ def parse(argv: Sequence[str]) -> tuple[Flags, set[str]]:
 def suggestion(word: str, allowed: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def check(flags: Flags, given: set[str]) -> None:
-    """Everything that can be known to be wrong before a file is opened. Raises UsageError."""
-    for f in fields(Flags):
-        _check_value("--" + f.name.replace("_", "-"), getattr(flags, f.name), f.metadata)
-    for name in (*flags.train_data, *(flags.dev_data or ()), *(flags.eval_data or ())):
-        try:
-            parse_name(name)
-        except DataError as error:
-            raise UsageError(str(error)) from None
-    if flags.resume and flags.eval_only:
-        raise UsageError("--resume continues a training run and --eval-only trains nothing: give one of them")
-    if flags.eval_only:
-        _check_eval_only(flags, given)
-        return
-    if "run_name" in given and "output_dir" in given:
-        raise UsageError(
-            "--run-name names a folder under runs/ and --output-dir is a folder: give one of them"
-        )
-    stages = len(flags.train_data) if flags.mix == "sequence" else 1
-    for name in PER_STAGE:
-        count, wanted = len(getattr(flags, name)), len(flags.train_data) if name == "objective" else stages
-        if count not in (1, wanted):
-            raise UsageError(
-                f"--{name.replace('_', '-')} has {count} values; give 1 or {wanted} (--mix {flags.mix}, "
-                f"{len(flags.train_data)} training set(s))"
-            )
-    objectives = objectives_of(flags)
-    for f in fields(Flags):
-        if f.name in given and f.metadata.get("needs") not in (None, *objectives):
-            raise UsageError(
-                f"--{f.name} is for --objective {f.metadata['needs']}; this run has {', '.join(objectives)}"
-            )
-    if flags.patience and flags.select_on == "last":
-        raise UsageError("--patience waits for a better --select-on metric, and --select-on last has none")
-
-
-def objectives_of(flags: Flags) -> list[str]:
-    """One objective a training set, ``auto`` resolved. Raises UsageError when an objective cannot use the set."""
-    chosen = flags.objective if len(flags.objective) > 1 else flags.objective * len(flags.train_data)
-    out = []
-    for name, objective in zip(flags.train_data, chosen, strict=True):
-        task = (
-            None if format_of(name) else SETS[parse_name(name)[0]].task
-        )  # a local file tells when it is read
-        if objective == "auto":
-            out.append(DEFAULT_OBJECTIVE[task] if task else "auto")
-            continue
-        if task and task not in OBJECTIVES[objective]:
-            fitting = [o for o, tasks in OBJECTIVES.items() if task in tasks]
-            raise UsageError(
-                f"--objective {objective} cannot train on {name}, which is {task} data; "
-                f"allowed are {', '.join(fitting)}"
-            )
-        out.append(objective)
-    return out
-
-
-def _check_eval_only(flags: Flags, given: set[str]) -> None:
-    training = {f.name for f in fields(Flags) if f.metadata["group"] in ("objective", "optimisation")} - {
-        "precision"
-    }
-    training |= {
-        "train_data",
-        "dev_data",
-        "mix",
-        "train_limit",
-        "dev_limit",
-        "eval_steps",
-        "save_steps",
-        "save_limit",
-        "select_on",
-        "patience",
-        "log_steps",
-    }
-    for name in sorted(given & training):
-        raise UsageError(f"--{name.replace('_', '-')} is about training, and --eval-only trains nothing")
-    if not flags.eval_data:
-        raise UsageError("--eval-only needs --eval-data: the sets to score")
-    for name in flags.eval_data:
-        if not format_of(name) and SETS[parse_name(name)[0]].task == "nli":
-            raise UsageError(
-                f"--eval-data {name} is NLI data: it takes a classifier, which a bi-encoder does not keep"
-            )
-        split_for(name)
-
-
-def _check_value(flag: str, value: Any, meta: Any) -> None:
-    for one in value if isinstance(value, list) else [value]:
-        if one is None:
-            continue
-        choices = meta.get("choices")
-        if choices and one not in choices:
-            raise UsageError(
-                f"{flag} {one!r}: allowed are {', '.join(choices)}{suggestion(str(one), choices)}"
-            )
-        if meta.get("type") in (int, float):
-            low, above, high = meta.get("at_least"), meta.get("above"), meta.get("at_most")
-            if one != one or one in (float("inf"), float("-inf")):
-                raise UsageError(f"{flag} {one}: must be a finite number")
-            if low is not None and one < low:
-                raise UsageError(f"{flag} {one}: must be at least {low}")
-            if above is not None and one <= above:
-                raise UsageError(f"{flag} {one}: must be above {above}")
-            if high is not None and one > high:
-                raise UsageError(f"{flag} {one}: must be at most {high}")
-    if (
-        isinstance(value, str)
-        and flag == "--device"
-        and value != "auto"
-        and value.split(":")[0] not in ("cpu", "cuda")
-    ):
-        raise UsageError(f"--device {value}: allowed are auto, cpu, cuda, cuda:N")

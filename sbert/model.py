@@ -21,9 +21,10 @@ from transformers import PreTrainedTokenizerBase
 from heads.embedding import Dense, Normalize
 from losses.similarity import PAIRWISE
 from sbert.atomic import atomic_directory
-from sbert.directory import Description, read_description, read_json, write_description
+from sbert.directory import Description, read_description, write_description
 from sbert.encoder import find_model, load_encoder, load_tokenizer, position_limit
 from sbert.errors import RunError
+from sbert.jsonfile import read_json, to_json
 from sbert.pooling import POOLINGS, pool
 
 UNBOUNDED = 100_000  # tokenizers without a limit of their own claim 10^30
@@ -206,9 +207,8 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
 
 def _set_tokenizer_limit(folder: Path, max_length: int) -> None:
     """Newer readers take the limit from the tokenizer's own config; write it there too."""
-    import json
-
     path = folder / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf8"))
+    config = read_json(path)
     config["model_max_length"] = max_length
-    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+    config.pop("local_files_only", None)  # how it was loaded here is nobody else's business
+    path.write_text(to_json(config), encoding="utf8")

@@ -1,7 +1,6 @@
 """The run directory: config.json, metrics.json, a log, TensorBoard curves, model/, checkpoints/."""
 
 import importlib.metadata
-import json
 import logging
 import platform
 import subprocess
@@ -12,9 +11,9 @@ from typing import Any
 
 from data.files import write_text_atomically
 from sbert.checkpoint import list_checkpoints
-from sbert.directory import read_json
 from sbert.errors import RunError, UsageError
 from sbert.flags import Flags
+from sbert.jsonfile import read_json, to_json
 
 log = logging.getLogger("sbert")
 FREE_ON_RESUME = {
@@ -65,16 +64,21 @@ class RunDirectory:
     @classmethod
     def create(cls, path: Path) -> "RunDirectory":
         run = cls(path)
-        if run.config_path.exists():
-            raise UsageError(
-                f"{path} already holds a run: --resume {path} continues it, "
-                "another --output-dir starts a new one"
-            )
+        run.refuse_second_run()
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{path}: cannot be made: {error.strerror}") from None
         return run
+
+    def refuse_second_run(self) -> None:
+        """Raises UsageError when this directory already holds a run."""
+        path = self.path
+        if self.config_path.exists():
+            raise UsageError(
+                f"{path} already holds a run: --resume {path} continues it, "
+                "another --output-dir starts a new one"
+            )
 
     def write_config(self, flags: Flags, argv: list[str], **facts: Any) -> None:
         self.write(
@@ -84,7 +88,7 @@ class RunDirectory:
     def write(self, path: Path, value: Any) -> None:
         """JSON, atomically. Raises RunError when the disk is full or the folder cannot be written."""
         try:
-            write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            write_text_atomically(path, to_json(value))
         except OSError as error:
             raise RunError(
                 f"{path}: cannot be written: {error.strerror or error}; what was there before is untouched"
@@ -105,7 +109,11 @@ def stored_flags(run: RunDirectory, flags: Flags, given: set[str]) -> Flags:
     """The flags of the run that is resumed. Raises UsageError when one given now says something else."""
     if not run.config_path.exists():
         raise RunError(f"--resume {run.path}: no config.json there, so no run to continue")
-    stored = read_json(run.config_path)["flags"]
+    stored = read_json(run.config_path).get("flags")
+    if not isinstance(stored, dict):
+        raise RunError(f"--resume {run.path}: its config.json is not that of a run")
+    if stored.get("eval_only"):
+        raise RunError(f"--resume {run.path}: that run only evaluated; there is no training to continue")
     known = {f.name for f in fields(Flags)}
     for name in sorted(given - FREE_ON_RESUME):
         if stored.get(name) != getattr(flags, name):

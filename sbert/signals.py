@@ -1,11 +1,8 @@
 """SIGINT and SIGTERM, taken at a moment when a checkpoint can be written."""
 
-import logging
 import signal
 from types import FrameType
 from typing import Any
-
-log = logging.getLogger("sbert")
 
 
 class SignalGuard:
@@ -17,7 +14,6 @@ class SignalGuard:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
-        log.warning("%s: saving after this update (again: leave at once)", signal.Signals(signum).name)
         signal.signal(signum, self._before[signum])
 
     def __enter__(self) -> "SignalGuard":

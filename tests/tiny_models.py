@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
@@ -24,6 +25,9 @@ from transformers import (
 )
 
 import data
+from sbert.directory import Description
+from sbert.encoder import load_encoder, load_tokenizer
+from sbert.model import modelWithPooling
 
 WIDTH, POSITIONS, WORDS = 32, 64, 400
 BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -82,7 +86,9 @@ def tiny_config(family: str, tokenizer: PreTrainedTokenizerFast, layers: int = 2
         "intermediate_size": 48,
         "max_position_embeddings": POSITIONS,
     }
-    after_padding = {"max_position_embeddings": POSITIONS + pad + 1}  # positions are counted from the padding id
+    after_padding = {
+        "max_position_embeddings": POSITIONS + pad + 1
+    }  # positions are counted from the padding id
     relative = {"relative_attention": True, "position_biased_input": False, "pos_att_type": ["p2c", "c2p"]}
     distil = {"dim": WIDTH, "n_layers": layers, "n_heads": 2, "hidden_dim": 48}
     specials = {
@@ -123,3 +129,14 @@ def save_tiny(folder: Path, family: str = "bert", *, layers: int = 2, seed: int 
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def tiny_model(directory: Path, pooling: Any = "mean", **description: Any) -> modelWithPooling:
+    """The tiny encoder with any pooling, layers and prompts, made without a model directory."""
+    model = modelWithPooling(
+        load_encoder(directory),
+        pooling,
+        tokenizer=load_tokenizer(directory),
+        description=Description(**description),
+    )
+    return model.eval()

@@ -1,0 +1,133 @@
+"""The checks of flags that need nothing loaded: unknown values, contradictions, sets and splits that do not exist."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from data import DataError, parse_name, split_for
+from data.registry import SETS, format_of
+from sbert.errors import UsageError
+from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, PER_STAGE, Flags, suggestion
+
+
+def check(flags: Flags, given: set[str]) -> None:
+    """Everything that can be known to be wrong before a file is opened. Raises UsageError."""
+    for f in fields(Flags):
+        _check_value("--" + f.name.replace("_", "-"), getattr(flags, f.name), f.metadata)
+    _check_sets(flags)
+    if "run_name" in given and "output_dir" in given:
+        raise UsageError(
+            "--run-name names a folder under runs/ and --output-dir is a folder: give one of them"
+        )
+    if flags.resume and {"output_dir", "run_name"} & given:
+        raise UsageError("--resume RUN writes into RUN: --output-dir and --run-name are for new runs")
+    if flags.resume and flags.eval_only:
+        raise UsageError("--resume continues a training run and --eval-only trains nothing: give one of them")
+    if flags.eval_only:
+        _check_eval_only(flags, given)
+        return
+    stages = len(flags.train_data) if flags.mix == "sequence" else 1
+    for name in PER_STAGE:
+        count, wanted = len(getattr(flags, name)), len(flags.train_data) if name == "objective" else stages
+        if count not in (1, wanted):
+            raise UsageError(
+                f"--{name.replace('_', '-')} has {count} values; give 1 or {wanted} (--mix {flags.mix}, "
+                f"{len(flags.train_data)} training set(s))"
+            )
+    objectives = objectives_of(flags)
+    for f in fields(Flags):
+        if f.name in given and f.metadata.get("needs") not in (None, *objectives):
+            raise UsageError(
+                f"--{f.name} is for --objective {f.metadata['needs']}; this run has {', '.join(objectives)}"
+            )
+    if flags.patience and flags.select_on == "last":
+        raise UsageError("--patience waits for a better --select-on metric, and --select-on last has none")
+
+
+def _check_sets(flags: Flags) -> None:
+    """Every named set exists, with the split it is wanted for."""
+    wanted: list[tuple[Iterable[str], str | None]] = [
+        (flags.eval_data or (), None),
+        (flags.dev_data or (), "dev"),
+    ]
+    if not flags.eval_only:
+        wanted.append((flags.train_data, "train"))
+    try:
+        for names, split in wanted:
+            for name in names:
+                parse_name(name)
+                split_for(name, split)
+    except DataError as error:
+        raise UsageError(str(error)) from None
+
+
+def objectives_of(flags: Flags) -> list[str]:
+    """One objective a training set, ``auto`` resolved. Raises UsageError when an objective cannot use the set."""
+    chosen = flags.objective if len(flags.objective) > 1 else flags.objective * len(flags.train_data)
+    out = []
+    for name, objective in zip(flags.train_data, chosen, strict=True):
+        # a local file tells its task when it is read
+        task = None if format_of(name) else SETS[parse_name(name)[0]].task
+        if objective == "auto":
+            out.append(DEFAULT_OBJECTIVE[task] if task else "auto")
+            continue
+        if task and task not in OBJECTIVES[objective]:
+            fitting = [o for o, tasks in OBJECTIVES.items() if task in tasks]
+            raise UsageError(
+                f"--objective {objective} cannot train on {name}, which is {task} data; "
+                f"allowed are {', '.join(fitting)}"
+            )
+        out.append(objective)
+    return out
+
+
+def _check_eval_only(flags: Flags, given: set[str]) -> None:
+    training = {f.name for f in fields(Flags) if f.metadata["group"] in ("objective", "optimisation")} - {
+        "precision"
+    }
+    training |= {
+        "train_data",
+        "dev_data",
+        "mix",
+        "train_limit",
+        "dev_limit",
+        "eval_steps",
+        "save_steps",
+        "save_limit",
+        "select_on",
+        "patience",
+        "log_steps",
+    }
+    for name in sorted(given & training):
+        raise UsageError(f"--{name.replace('_', '-')} is about training, and --eval-only trains nothing")
+    if not flags.eval_data:
+        raise UsageError("--eval-only needs --eval-data: the sets to score")
+    for name in flags.eval_data:
+        if not format_of(name) and SETS[parse_name(name)[0]].task == "nli":
+            raise UsageError(
+                f"--eval-data {name} is NLI data: it takes a classifier, which a bi-encoder does not keep"
+            )
+
+
+def _check_value(flag: str, value: Any, meta: Any) -> None:
+    for one in value if isinstance(value, list) else [value]:
+        if one is None:
+            continue
+        choices = meta.get("choices")
+        if choices and one not in choices:
+            raise UsageError(
+                f"{flag} {one!r}: allowed are {', '.join(choices)}{suggestion(str(one), choices)}"
+            )
+        if meta.get("type") in (int, float):
+            low, above, high = meta.get("at_least"), meta.get("above"), meta.get("at_most")
+            if one != one or one in (float("inf"), float("-inf")):
+                raise UsageError(f"{flag} {one}: must be a finite number")
+            if low is not None and one < low:
+                raise UsageError(f"{flag} {one}: must be at least {low}")
+            if above is not None and one <= above:
+                raise UsageError(f"{flag} {one}: must be above {above}")
+            if high is not None and one > high:
+                raise UsageError(f"{flag} {one}: must be at most {high}")
+    if flag == "--device" and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise UsageError(f"--device {value}: allowed are auto, cpu, cuda, cuda:N")

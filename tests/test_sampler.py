@@ -1,0 +1,116 @@
+"""Batches of rows: every row once, the same ones for the same seed and epoch, and little padding."""
+
+import math
+from collections import Counter
+from itertools import chain, pairwise
+
+import numpy as np
+import pytest
+
+from data.sampler import SAMPLERS, WINDOW, batches_of_rows, mixed_batches
+
+LESS_PADDING = 8  # times less with the length sampler, on the lengths below
+
+
+def skewed_lengths(rows: int, seed: int = 0) -> list[int]:
+    """Token counts as in real text: most short, a long tail (median 12, a few above 100)."""
+    return np.random.default_rng(seed).lognormal(2.5, 0.8, rows).astype(int).clip(3, 256).tolist()
+
+
+def padding(batches: list[list[int]], lengths: list[int]) -> int:
+    """Padded positions when each batch is as wide as its longest row."""
+    return sum(max(lengths[i] for i in rows) * len(rows) - sum(lengths[i] for i in rows) for rows in batches)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "rows, batch_size", [(1, 1), (1, 16), (15, 16), (16, 16), (17, 16), (5, 1), (2000, 7)]
+)
+def test_every_row_once_in_full_batches(rows: int, batch_size: int, sampler: str) -> None:
+    batches = batches_of_rows(skewed_lengths(rows), batch_size, seed=1, epoch=0, sampler=sampler)
+    assert sorted(chain.from_iterable(batches)) == list(range(rows))
+    sizes = sorted(len(batch) for batch in batches)
+    assert len(sizes) == math.ceil(rows / batch_size)
+    assert sizes[1:] == [batch_size] * (len(sizes) - 1)
+    assert sizes[0] == rows - batch_size * (len(sizes) - 1)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_no_rows(sampler: str) -> None:
+    assert batches_of_rows([], 8, seed=0, epoch=0, sampler=sampler) == []
+    assert mixed_batches([], 8, seed=0, epoch=0, sampler=sampler) == []
+    assert mixed_batches([[], [3, 4]], 2, seed=0, epoch=0, sampler="length") == [(1, [0, 1])]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_pure_function_of_seed_and_epoch(sampler: str) -> None:
+    lengths = skewed_lengths(300)
+
+    def plan(seed: int, epoch: int) -> list[list[int]]:
+        return batches_of_rows(lengths, 8, seed=seed, epoch=epoch, sampler=sampler)
+
+    first = plan(3, 0)
+    np.random.seed(99)  # the global generator has no say
+    assert plan(3, 0) == first
+    others = [plan(3, 1), plan(4, 0), plan(0, 3)]
+    assert all(other != first for other in others)
+    same_rows = {frozenset(batch) for batch in first}
+    for other in others:  # not the same batches in another order either
+        assert len(same_rows & {frozenset(batch) for batch in other}) < len(first) / 4
+
+
+def test_the_length_sampler_pads_much_less() -> None:
+    lengths = skewed_lengths(4000)
+    length, random = (
+        padding(batches_of_rows(lengths, 16, seed=0, epoch=0, sampler=sampler), lengths)
+        for sampler in ("length", "random")
+    )
+    assert length * LESS_PADDING < random
+    assert length < 0.1 * sum(lengths)
+
+
+def test_the_length_sampler_keeps_the_order_random() -> None:
+    """Batches do not come sorted by length, and an epoch's first batches do not stem from one end of the set."""
+    lengths = list(range(1, 3201))
+    batches = batches_of_rows(lengths, 16, seed=0, epoch=0)
+    means = [float(np.mean(batch)) for batch in batches]
+    rises = sum(a < b for a, b in pairwise(means))
+    assert 0.35 < rises / len(means) < 0.65
+    assert min(means[:20]) < 800
+    assert max(means[:20]) > 2400
+    assert len(batches) > 2 * WINDOW  # or there would have been one window only
+
+
+@pytest.mark.parametrize("sampler", ["", "sorted", "Length"])
+def test_unknown_sampler(sampler: str) -> None:
+    with pytest.raises(ValueError, match=f"sampler '{sampler}': allowed are length, random"):
+        batches_of_rows([1, 2], 1, seed=0, epoch=0, sampler=sampler)
+    with pytest.raises(ValueError, match="allowed are length, random"):
+        mixed_batches([[1, 2]], 1, seed=0, epoch=0, sampler=sampler)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_mixed_batches_are_of_one_set_and_in_proportion(sampler: str) -> None:
+    sets = [skewed_lengths(rows, seed=rows) for rows in (400, 100, 30)]
+    plan = mixed_batches(sets, 10, seed=0, epoch=0, sampler=sampler)
+    assert Counter(number for number, _ in plan) == {0: 40, 1: 10, 2: 3}
+    for number, lengths in enumerate(sets):
+        rows = [row for which, batch in plan if which == number for row in batch]
+        assert sorted(rows) == list(range(len(lengths)))
+    half = Counter(number for number, _ in plan[: len(plan) // 2])
+    assert 12 < half[0] < 28  # interleaved, not one set after the other
+    assert 1 <= half[1] <= 9
+
+
+def test_mixed_batches_repeat_and_differ_by_epoch() -> None:
+    sets = [skewed_lengths(120, seed=1), skewed_lengths(80, seed=2)]
+    plans = [mixed_batches(sets, 8, seed=5, epoch=epoch) for epoch in (0, 0, 1)]
+    assert plans[0] == plans[1]
+    assert plans[0] != plans[2]
+    assert [number for number, _ in plans[0]] != [number for number, _ in plans[2]]
+
+
+def test_one_set_mixed_is_that_set() -> None:
+    lengths = skewed_lengths(100)
+    alone = batches_of_rows(lengths, 8, seed=2, epoch=3)
+    assert mixed_batches([lengths], 8, seed=2, epoch=3) == [(0, rows) for rows in alone]
