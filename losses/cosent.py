@@ -11,7 +11,12 @@ from torch import Tensor
 
 
 def cosent_loss(similarity: Tensor, score: Tensor, *, scale: float = 20.0) -> Tensor:
-    """CoSENT loss of one batch, a scalar (not averaged). similarity, score: (B,); ties in score contribute nothing."""
+    """CoSENT loss of one batch, a scalar (not averaged). similarity, score: (B,); ties in score contribute nothing.
+
+    Raises ValueError on a score that is NaN: it has no rank.
+    """
+    if bool(score.isnan().any()):
+        raise ValueError("a score is nan: it has no rank among the others")
     score, order = torch.sort(score)
     z = scale * similarity.float()[order]
     # above[i] = logsumexp over j >= i of -z_j, in sorted order

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from sbert.precision import autocast
+from sbert.precision import DTYPES, autocast
 
 if TYPE_CHECKING:
     from sbert.model import modelWithPooling
@@ -117,6 +117,11 @@ def encode(
     """
     if model.tokenizer is None:
         raise ValueError("encode needs a model with a tokenizer")
+    if precision not in DTYPES:
+        raise ValueError(f"precision {precision!r}: allowed are {', '.join(DTYPES)}")
+    truncate_dim = truncate_dim or model.description.truncate_dim
+    if truncate_dim and not 0 < truncate_dim <= model.width:
+        raise ValueError(f"truncate_dim {truncate_dim}: this model has {model.width} dimensions")
     prefix = _prefix(model, prompt, prompt_name)
     distinct = list(dict.fromkeys(texts))
     tokens = tokenize(
@@ -143,7 +148,6 @@ def encode(
         precision=precision,
         progress=progress,
     )
-    truncate_dim = truncate_dim or model.description.truncate_dim
     if truncate_dim:
         embeddings = embeddings[:, :truncate_dim]
     if normalize:
@@ -168,7 +172,7 @@ def run_batches(
     pad_id, side = getattr(tokenizer, "pad_token_id", None) or 0, getattr(tokenizer, "padding_side", "right")
     budget = batch_tokens or BATCH_TOKENS.get(device.type, 2048)
     lengths = [len(row) for row in ids]
-    was_training, out, computed = model.training, None, 0
+    modes, out, computed = [(m, m.training) for m in model.modules()], None, 0
     model.eval()
     try:
         with tqdm(total=len(ids), unit=" texts", disable=None if progress else True, leave=False) as bar:
@@ -185,7 +189,8 @@ def run_batches(
                 out[batch] = vectors.float().cpu()
                 bar.update(len(batch))
     finally:
-        model.train(was_training)
+        for module, training in modes:  # one by one: a part that was frozen in eval mode stays so
+            module.training = training
     if out is None:
         out = torch.empty(0, model.width)
     return out, 1 - sum(lengths) / computed if computed else 0.0

@@ -39,6 +39,9 @@ def evaluate_with_report(
     """``evaluate`` plus what encoding counted (distinct texts, truncated texts, padding)."""
     sets = [datasets] if isinstance(datasets, DataSet) else list(datasets)
     sets = [s for s in sets if s.task != "nli" or classifier is not None]
+    for dataset in sets:
+        if not dataset.examples:
+            raise ValueError(f"{dataset.key} has no examples to score")
     position: dict[str, int] = {}
     for dataset in sets:
         for example in dataset.examples:
