@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from data.examples import DataError
 from sbert.errors import Interrupted, RunError, UsageError
-from sbert.flags import Flags, parse
+from sbert.flag_checks import parse
+from sbert.flags import Flags
 
 if TYPE_CHECKING:  # torch is imported only after the flags are known to be right
     import torch

@@ -1,14 +1,28 @@
-"""The checks of flags that need nothing loaded: unknown values, contradictions, sets and splits that do not exist."""
+"""argv -> flags, with every check that needs nothing loaded: unknown values, contradictions, sets that do not exist."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from data import DataError, parse_name, split_for
 from data.registry import SETS, format_of
 from sbert.errors import UsageError
-from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, PER_STAGE, Flags, suggestion
+from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, PER_STAGE, Flags, build_parser, suggestion
+
+
+def parse(argv: Sequence[str]) -> tuple[Flags, set[str]]:
+    """argv -> checked flags, and the names of those that were given. Raises UsageError; exits 2 like argparse."""
+    parser = build_parser()
+    known, unknown = parser.parse_known_args(argv)
+    if unknown:
+        word = unknown[0].split("=")[0]
+        every = ["--" + f.name.replace("_", "-") for f in fields(Flags)]
+        raise UsageError(f"unknown flag {word}" + suggestion(word, every))
+    given = set(vars(known))
+    flags = Flags(**vars(known))
+    check(flags, given)
+    return flags, given
 
 
 def check(flags: Flags, given: set[str]) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 
-from sbert.errors import UsageError
-
 POOLINGS = ("mean", "cls", "max", "mean_sqrt", "weighted_mean", "last")
 CONCATENATIONS = ("u,v", "|u-v|", "u*v", "|u-v|,u*v", "u,v,u*v", "u,v,|u-v|", "u,v,|u-v|,u*v")
 # objective -> the kind of data it trains on ("nli" data also makes triplets)
@@ -270,22 +268,6 @@ EXAMPLES = """examples:
   python train.py --eval-only --model minilm --eval-data stsb sts12 sickr
   python train.py --resume runs/x
 """
-
-
-def parse(argv: Sequence[str]) -> tuple[Flags, set[str]]:
-    """argv -> checked flags, and the names of those that were given. Raises UsageError; exits 2 like argparse."""
-    parser = build_parser()
-    known, unknown = parser.parse_known_args(argv)
-    if unknown:
-        word = unknown[0].split("=")[0]
-        every = ["--" + f.name.replace("_", "-") for f in fields(Flags)]
-        raise UsageError(f"unknown flag {word}" + suggestion(word, every))
-    from sbert.flag_checks import check
-
-    given = set(vars(known))
-    flags = Flags(**vars(known))
-    check(flags, given)
-    return flags, given
 
 
 def suggestion(word: str, allowed: Sequence[str]) -> str:

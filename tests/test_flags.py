@@ -13,8 +13,8 @@ import pytest
 import train
 from data.registry import SETS
 from sbert.errors import UsageError
-from sbert.flag_checks import objectives_of
-from sbert.flags import Flags, build_parser, parse
+from sbert.flag_checks import objectives_of, parse
+from sbert.flags import Flags, build_parser
 
 ROOT = Path(train.__file__).parent
 HEAVY = ("torch", "transformers", "tokenizers", "numpy", "scipy", "tqdm")
@@ -70,7 +70,7 @@ except SystemExit as stop:
 
 def test_checking_flags_needs_no_torch() -> None:
     code = (
-        "import sys; from sbert.flags import parse; parse(['--train-data', 'stsb', '--epochs', '4']); "
+        "import sys; from sbert.flag_checks import parse; parse(['--train-data', 'stsb', '--epochs', '4']); "
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)

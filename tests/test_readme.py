@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sbert.flags import parse
+from sbert.flag_checks import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", "experiments/LOG.md"]
