@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from data.examples import DataError
 from sbert.errors import Interrupted, RunError, UsageError
 from sbert.flag_checks import parse
-from sbert.flags import Flags
+from sbert.flags import PER_STAGE, Flags
 
 if TYPE_CHECKING:  # torch is imported only after the flags are known to be right
     import torch
@@ -27,15 +27,12 @@ if TYPE_CHECKING:  # torch is imported only after the flags are known to be righ
     from sbert.model import modelWithPooling
     from sbert.run import RunDirectory
 
-# One word list per concept: everything a stage takes from flags that hold one value a stage.
-STAGE_LISTS = ("epochs", "batch_size", "lr", "head_lr", "warmup_ratio")
-
 
 def main(argv: list[str]) -> int:
     try:
         flags, given = parse(argv)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-        return evaluate_only(flags) if flags.eval_only else train(flags, given, argv)
+        return evaluate_only(flags, argv) if flags.eval_only else train(flags, given, argv)
     except UsageError as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 2
@@ -67,13 +64,13 @@ def prepare(flags: Flags) -> "tuple[torch.device, str]":
     return device, precision
 
 
-def evaluate_only(flags: Flags) -> int:
+def evaluate_only(flags: Flags, argv: list[str]) -> int:
     """Scores a model on the named sets: one table, one JSON."""
     device, precision = prepare(flags)
     from sbert.build import build_model, load_sets, overlap_marks
     from sbert.evaluation.evaluate import evaluate_with_report
     from sbert.report import similarity_table
-    from sbert.run import RunDirectory, log
+    from sbert.run import RunDirectory
 
     assert flags.eval_data is not None
     path = Path(flags.output_dir or Path("runs") / (flags.run_name or time.strftime("eval-%Y%m%d-%H%M%S")))
@@ -83,7 +80,7 @@ def evaluate_only(flags: Flags) -> int:
         if dataset.task == "nli":
             raise UsageError(f"--eval-data {dataset.key} is NLI data: a bi-encoder keeps no classifier")
     model = build_model(flags, device)
-    run = RunDirectory.create(path)
+    run = RunDirectory.create(path, unique=not (flags.output_dir or flags.run_name))
     marks = overlap_marks(model, [], flags.eval_data)
     started = time.perf_counter()
     metrics, report = evaluate_with_report(
@@ -92,7 +89,7 @@ def evaluate_only(flags: Flags) -> int:
     assert report is not None
     seconds = time.perf_counter() - started
     pairs = {s.key: len(s) for s in sets}
-    run.write_config(flags, sys.argv[1:], device=str(device), precision=precision, data=file_hashes(sets))
+    run.write_config(flags, argv, device=str(device), precision=precision, data=file_hashes(sets))
     run.write(
         run.metrics_path,
         {
@@ -109,7 +106,6 @@ def evaluate_only(flags: Flags) -> int:
         f"\n{report.distinct:,} distinct texts, {report.truncated:,} truncated to {model.max_length} tokens, "
         f"{seconds:.1f} s, {precision} on {device}; written to {run.metrics_path}"
     )
-    log.handlers[:] = []
     return 0
 
 
@@ -131,7 +127,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
     test_sets = [s for s in load_sets(evaluated, None, flags) if s.task != "nli"]
     hashes = file_hashes([s for stage in stages for s in (*stage.train, *stage.dev)] + test_sets)
     if not flags.resume:
-        RunDirectory.create(run.path)
+        run = RunDirectory.create(run.path, unique=not (flags.output_dir or flags.run_name))
     run.log_to_file()
     if flags.resume:
         check_same_data(run, hashes)
@@ -179,14 +175,17 @@ def run_stages(
     )
 
     def scalars(numbers: dict[str, float], update: int) -> None:
-        for name, value in numbers.items():
-            writer.add_scalar(name, value, update)
+        try:
+            for name, value in numbers.items():
+                writer.add_scalar(name, value, update)
+        except OSError as error:
+            raise RunError(f"{run.path}/tensorboard: cannot be written: {error.strerror or error}") from None
 
     for stage in stages:
-        model.facts["trained_on"] = [*model.facts.get("trained_on", []), *(s.key for s in stage.train)]
+        model.facts["trained_on"] = [*model.facts.get("trained_on", []), *map(trained_name, stage.train)]
         if stage.number < len(history):  # finished before the run was interrupted
             continue
-        torch.manual_seed(flags.seed + 1000 * stage.number)
+        torch.manual_seed((flags.seed + 1000 * stage.number) % 2**64)
         built = {name: build_objective(name, model, flags).to(model.device) for name in stage.objectives}
         objectives = [built[name] for name in stage.objectives]  # sets of one task share one classifier
         sources = [Source.build(s, o, model) for s, o in zip(stage.train, objectives, strict=True)]
@@ -232,6 +231,13 @@ def run_stages(
     return history
 
 
+def trained_name(dataset: "data.DataSet") -> str:
+    """How a model remembers a set: a file of somebody's own must not pass for a registered set of the same name."""
+    from data import SETS
+
+    return dataset.key if dataset.name in SETS else f"local:{dataset.key}"
+
+
 def stage_folder(run: "RunDirectory", stage: int, stages: int) -> Path:
     """model/ for the last stage; what earlier stages selected is kept beside it."""
     return run.path / ("model" if stage == stages - 1 else f"model-stage-{stage + 1}")
@@ -251,9 +257,12 @@ def settings_of(flags: Flags, stage: "Stage", precision: str) -> "Settings":
         values = getattr(flags, name)
         return values[stage.number] if len(values) > 1 else values[0]
 
-    paper_epochs = 4 if stage.train[0].task == "sts" else 1
+    paper_epochs = 4 if all(s.task == "sts" for s in stage.train) else 1
     return Settings(
-        **{**{name: pick(name) for name in STAGE_LISTS}, "epochs": pick("epochs") or paper_epochs},
+        **{
+            **{name: pick(name) for name in PER_STAGE if name != "objective"},
+            "epochs": pick("epochs") or paper_epochs,
+        },
         accumulation=flags.accumulation,
         precision=precision,
         weight_decay=flags.weight_decay,
@@ -320,14 +329,17 @@ def finish(
             f"{stage['train_seconds']:.0f} s of training, {precision} on {device}",
             end="",
         )
+    here = Path(sys.executable)
+    python = os.path.relpath(here) if Path.cwd() in here.parents else "python"
+    tensorboard = str(Path(python).with_name("tensorboard"))
     print(f"""
 
 model        {run.path}/model
 metrics      {run.metrics_path}
-TensorBoard  .venv/bin/tensorboard --logdir {run.path}/tensorboard
+TensorBoard  {tensorboard} --logdir {run.path}/tensorboard
 
-next: python train.py --eval-only --model {run.path}/model --eval-data {" ".join(s.name for s in test_sets) or "stsb"}
-      python train.py --train-data stsb --epochs 4 --eval-data stsb korsts    # needs --data-dir or a network""")
+next: {python} train.py --eval-only --model {run.path}/model --eval-data {" ".join(s.name for s in test_sets) or "stsb"}
+      {python} train.py --train-data stsb --epochs 4 --eval-data stsb korsts    # needs --data-dir or a network""")
     return 0
 
 
@@ -343,7 +355,7 @@ def file_hashes(sets: "list[data.DataSet]") -> dict[str, str]:
 def check_same_data(run: "RunDirectory", hashes: dict[str, str]) -> None:
     from sbert.jsonfile import read_json
 
-    stored = read_json(run.config_path)["data"]
+    stored = read_json(run.config_path).get("data", {})
     for name, sha in hashes.items():
         if stored.get(name, sha) != sha:
             raise RunError(
@@ -357,10 +369,21 @@ def warn(message: str) -> None:
     log.warning("%s", message)
 
 
+def _terminated(signum: int, frame: object) -> None:
+    print(f"train.py: {signal.Signals(signum).name}: stopped", file=sys.stderr)
+    raise SystemExit(128 + signum)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminated)  # inside the loop its own guard saves a checkpoint first
     try:
         code = main(sys.argv[1:])
-    except KeyboardInterrupt:  # before or after the loop, which has its own handling
-        print("train.py: interrupted", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("train.py: SIGINT: stopped", file=sys.stderr)
         code = 128 + signal.SIGINT
+    except ModuleNotFoundError as error:
+        print(
+            f"train.py: error: {error}: run make quickstart once, then use .venv/bin/python", file=sys.stderr
+        )
+        code = 1
     raise SystemExit(code)

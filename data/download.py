@@ -47,19 +47,31 @@ def fetch(
     raises DataError.
     """
     _check_scheme(url, pinned or sha256 is not None)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.with_name(target.name + ".lock")):
-        if target.is_file():  # another process was quicker
-            return target
-        part = target.with_name(target.name + ".part")
-        try:
-            _transfer(url, part, pinned or sha256 is not None)
-        except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
-            raise DataError(f"{url}: download failed ({_reason(error)})") from error
-        _verify(url, part, target, sha256, pinned, check)
-        os.replace(part, target)
-        _tag(part).unlink(missing_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target.with_name(target.name + ".lock")):
+            if not target.is_file():  # else another process was quicker
+                _fetch(url, target, sha256, pinned, check)
+    except OSError as error:
+        raise DataError(
+            f"{url}: cannot be kept at {target} ({error.strerror or error}); "
+            "SBERT_CACHE names the folder for downloads"
+        ) from error
     return target
+
+
+def _fetch(
+    url: str, target: Path, sha256: str | None, pinned: bool, check: Callable[[Path], object] | None
+) -> None:
+    """The download itself, under the lock. DataError; OSError where the finished part cannot be kept."""
+    part = target.with_name(target.name + ".part")
+    try:
+        _transfer(url, part, pinned or sha256 is not None)
+    except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
+        raise DataError(f"{url}: download failed ({_reason(error)})") from error
+    _verify(url, part, target, sha256, pinned, check)
+    os.replace(part, target)
+    _tag(part).unlink(missing_ok=True)
 
 
 def remembered_sha256(path: Path) -> str | None:

@@ -53,7 +53,7 @@ class DataSet:
     task: str  # "sts" | "nli" | "triplet"
     language: str  # "en" | "ko" | "en+ko" | "unknown" (a local file)
     examples: list[Example]
-    files: dict[str, str]  # file name -> sha256 of its unpacked bytes
+    files: dict[str, str]  # publisher's name, or a local file's path as given -> sha256, unpacked
     skipped: int = 0  # rows dropped by rule: NLI gold label "-", unscored SemEval rows
 
     @property

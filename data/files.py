@@ -40,7 +40,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:  # KeyboardInterrupt too: leave nothing half-written behind
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def write_bytes_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -63,7 +63,7 @@ def _mode_for(target: Path) -> int:
     return 0o666 & ~umask
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush the folder entry, so that the rename survives a power cut (POSIX only)."""
     if os.name != "posix":
         return

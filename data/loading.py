@@ -67,4 +67,4 @@ def _load_local(name: str) -> DataSet:
     if not examples:
         raise DataError(f"{path}: no examples")
     stem = path.name.removesuffix(".gz").removesuffix(suffix)
-    return DataSet(stem, "all", task, "unknown", examples, {raw.name: raw.sha256}, skipped)
+    return DataSet(stem, "all", task, "unknown", examples, {name: raw.sha256}, skipped)

@@ -18,6 +18,7 @@ from data.files import sha256_of
 from data.readers.text import Raw
 
 PACKAGE = Path(__file__).parent
+ADVICE = "point --data-dir or SBERT_DATA at a folder that has it"
 
 
 def data_dirs(data_dir: str | os.PathLike[str] | None) -> list[Path]:
@@ -105,7 +106,11 @@ def choose(
         files = layout.splits[split]
         paths = [find(file, [*data_dirs, cache]) for file in files]
         if all(path or _addresses(file) for file, path in zip(files, paths, strict=True)):
-            paths = [path or _download(file, cache) for file, path in zip(files, paths, strict=True)]
+            try:
+                paths = [path or _download(file, cache) for file, path in zip(files, paths, strict=True)]
+            except DataError as error:
+                lacking = _lacking(entry, split, layout, [*data_dirs, cache])
+                raise DataError(f"{lacking}; {error}; {ADVICE}") from error
             return _read_all(files, paths, cache), layout.reader
     raise DataError(_not_found(entry, split, layouts, [*data_dirs, cache], download))
 
@@ -151,15 +156,19 @@ def _download(file: File, cache: Path) -> Path:
     raise DataError("; ".join(problems))
 
 
+def _missing(split: str, layout: Layout, roots: list[Path]) -> list[str]:
+    return [file.path for file in layout.splits[split] if find(file, roots) is None]
+
+
+def _lacking(entry: Entry, split: str, layout: Layout, roots: list[Path]) -> str:
+    """Which files of a layout are missing, and the folders that were searched."""
+    places = ", ".join(map(str, roots))
+    return f"{entry.name}-{split}: no {', '.join(_missing(split, layout, roots))} in {places}"
+
+
 def _not_found(entry: Entry, split: str, layouts: list[Layout], roots: list[Path], download: bool) -> str:
     """What is missing of the layout that is nearest to complete, and how to get it."""
-
-    def missing(layout: Layout) -> list[str]:
-        return [file.path for file in layout.splits[split] if find(file, roots) is None]
-
-    nearest = min(layouts, key=lambda layout: len(missing(layout)))
-    lacking = ", ".join(missing(nearest))
-    places = ", ".join(str(root) for root in roots)
+    nearest = min(layouts, key=lambda layout: len(_missing(split, layout, roots)))
     addresses = [url for file in nearest.splits[split] for url, _ in _addresses(file)]
     if entry.sources:
         advice = f"it has no single address: {entry.sources}"
@@ -167,7 +176,4 @@ def _not_found(entry: Entry, split: str, layouts: list[Layout], roots: list[Path
         advice = f"downloading is off; the publisher keeps it at {addresses[0]}"
     else:
         advice = "it cannot be downloaded"
-    return (
-        f"{entry.name}-{split}: no {lacking} in {places}; {advice}; "
-        "point --data-dir or SBERT_DATA at a folder that has it"
-    )
+    return f"{_lacking(entry, split, nearest, roots)}; {advice}; {ADVICE}"

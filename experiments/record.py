@@ -8,6 +8,7 @@ It holds the run's argv and flags, versions, commit, device, data hashes and met
 import argparse
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -25,16 +26,23 @@ def record(run: Path, name: str, folder: Path = RESULTS) -> Path:
     config, metrics = read_json(run / "config.json"), read_json(run / "metrics.json")
     if config["flags"].get("data_dir"):
         config["flags"]["data_dir"] = "(a local folder)"  # the hashes say which data it was
-    config["argv"] = [word for word in config["argv"] if not word.startswith("/")]
+    config["argv"] = _repeatable(config["argv"])
     target = folder / f"{name}.json"
-    content = {
-        "name": name,
-        "command": "python train.py " + " ".join(config["argv"]),
-        **config,
-        "metrics": metrics,
-    }
+    command = shlex.join(["python", "train.py", *config["argv"]])
+    content = {"name": name, "command": command, **config, "metrics": metrics}
     write_text_atomically(target, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return target
+
+
+def _repeatable(argv: list[str]) -> list[str]:
+    """The words of a command without the flags that name folders of one machine."""
+    out, skip = [], False
+    for word in argv:
+        if word.startswith("--"):
+            skip = word.split("=")[0] in ("--data-dir", "--output-dir", "--run-name")
+        if not skip:
+            out.append(word)
+    return out
 
 
 def main(argv: list[str]) -> int:

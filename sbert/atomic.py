@@ -10,18 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data.files import sync_folder
 from sbert.errors import RunError
 
 
 @contextmanager
-def atomic_directory(target: Path) -> Iterator[Path]:
+def atomic_directory(target: Path, marks: tuple[str, ...]) -> Iterator[Path]:
     """Yields a new folder beside ``target``; on success it is flushed and takes the name, else it is removed.
 
-    Raises RunError when the disk is full or the place cannot be written.
+    marks: files one of which tells that an existing ``target`` is of our making; another folder with something in it
+    is never replaced. Raises RunError then, and when the disk is full or the place cannot be written.
     """
+    target = Path(os.path.realpath(target))
     temporary = target.parent / f".{target.name}.tmp"
     try:
         settle(target)
+        _refuse_to_replace(target, marks)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)  # left by a killed run
         temporary.mkdir()
@@ -33,6 +37,7 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         if target.exists():
             os.rename(target, _old(target))
         os.rename(temporary, target)
+        sync_folder(target.parent)
         shutil.rmtree(_old(target), ignore_errors=True)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -41,6 +46,15 @@ def atomic_directory(target: Path) -> Iterator[Path]:
             raise
         reason = getattr(error, "strerror", None) or str(error).strip()
         raise RunError(f"{target}: cannot be saved: {reason}; what was there before is untouched") from error
+
+
+def _refuse_to_replace(target: Path, marks: tuple[str, ...]) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise RunError(f"{target}: is a file, not a folder: not replaced")
+    if any(target.iterdir()) and not any((target / mark).is_file() for mark in marks):
+        raise RunError(f"{target}: holds other things (no {' or '.join(marks)} in it): not replaced")
 
 
 def _is_from_the_disk(error: BaseException) -> bool:

@@ -37,12 +37,25 @@ class Stage:
 
 
 def load_sets(
-    names: Sequence[str], split: str | None, flags: Flags, *, limit: int = 0, seed: int = 0
+    names: Sequence[str],
+    split: str | None,
+    flags: Flags,
+    *,
+    limit: int = 0,
+    seed: int = 0,
+    as_triplets: Sequence[bool] = (),
 ) -> list[data.DataSet]:
-    """Sets by name; ``limit`` > 0 keeps that many rows, drawn once with ``seed``."""
-    out = []
-    for name in names:
+    """Sets by name, NLI ones turned into triplets where asked; ``limit`` > 0 keeps that many rows, drawn once.
+
+    Raises UsageError when two files would share one name in tables and records.
+    """
+    out: list[data.DataSet] = []
+    for i, name in enumerate(names):
         dataset = data.load(name, data.split_for(name, split), data_dir=flags.data_dir)
+        if any(dataset.key == other.key for other in out):
+            raise UsageError(f"{name}: a set called {dataset.key} is named twice; rename one of the files")
+        if i < len(as_triplets) and as_triplets[i] and dataset.task == "nli":
+            dataset = data.triplets(dataset)
         if 0 < limit < len(dataset):
             rows = sorted(random.Random(seed).sample(range(len(dataset)), limit))
             dataset = replace(dataset, examples=[dataset.examples[i] for i in rows])
@@ -52,14 +65,20 @@ def load_sets(
 
 def load_stages(flags: Flags) -> list[Stage]:
     """Training and dev sets of every stage, with objectives matched to what the files turned out to hold."""
-    sets = load_sets(flags.train_data, "train", flags, limit=flags.train_limit, seed=flags.seed)
+    wanted = objectives_of(flags)
+    sets = load_sets(
+        flags.train_data,
+        "train",
+        flags,
+        limit=flags.train_limit,
+        seed=flags.seed,
+        as_triplets=[objective == "triplet" for objective in wanted],
+    )
     objectives: list[str] = []
-    for i, (dataset, objective) in enumerate(zip(sets, objectives_of(flags), strict=True)):
+    for dataset, objective in zip(sets, wanted, strict=True):
         one = DEFAULT_OBJECTIVE[dataset.task] if objective == "auto" else objective
         if dataset.task not in OBJECTIVES[one]:
             raise UsageError(f"--objective {one} cannot train on {dataset.key}, which is {dataset.task} data")
-        if one == "triplet" and dataset.task == "nli":
-            sets[i] = data.triplets(dataset)
         objectives.append(one)
     groups = [[i] for i in range(len(sets))] if flags.mix == "sequence" else [list(range(len(sets)))]
     stages = []
@@ -67,11 +86,12 @@ def load_stages(flags: Flags) -> list[Stage]:
         names = (
             flags.dev_data if flags.dev_data is not None else _dev_names([flags.train_data[i] for i in group])
         )
-        dev = load_sets(names, "dev", flags, limit=flags.dev_limit)
-        if any(objectives[i] == "triplet" for i in group):
-            dev = [data.triplets(d) if d.task == "nli" else d for d in dev]
         chosen = [objectives[i] for i in group]
-        select_on = _select_on(flags, flags.train_data[group[-1]], dev, chosen)
+        dev = load_sets(
+            names, "dev", flags, limit=flags.dev_limit, as_triplets=["triplet" in chosen] * len(names)
+        )
+        select_on = _select_on(flags, sets[group[-1]], dev, chosen)
+        _refuse_constant(select_on, dev)
         stages.append(Stage([sets[i] for i in group], chosen, dev, select_on, number))
     known = [key for stage in stages for key in selectable(stage.dev, stage.objectives)]
     if flags.select_on not in ("auto", "last", *known):
@@ -89,7 +109,7 @@ def _dev_names(train: Sequence[str]) -> list[str]:
 
 
 def _select_on(
-    flags: Flags, last_trained: str, dev: Sequence[data.DataSet], objectives: Sequence[str]
+    flags: Flags, last_trained: data.DataSet, dev: Sequence[data.DataSet], objectives: Sequence[str]
 ) -> str | None:
     """The metric key of a stage, or None for its last step. ``auto`` never selects an NLI run on STS.
 
@@ -100,9 +120,21 @@ def _select_on(
         return None
     if flags.select_on in available:
         return flags.select_on
-    stem = data.parse_name(last_trained)[0] if not format_of(last_trained) else None
-    mine = [key for key, d in available.items() if d.name == stem or (stem is None and flags.dev_data)]
+    local = last_trained.name not in SETS  # a file of somebody's own: any dev set of its kind speaks for it
+    mine = [
+        key
+        for key, d in available.items()
+        if d.task == last_trained.task and (d.name == last_trained.name or local)
+    ]
     return mine[0] if mine else None
+
+
+def _refuse_constant(select_on: str | None, dev: Sequence[data.DataSet]) -> None:
+    """A set whose gold scores are all the same has no correlation: nothing can be selected on it."""
+    for d in dev:
+        chosen = select_on is not None and select_on.startswith(d.key + "/") and d.task == "sts"
+        if chosen and len({example.label for example in d.examples}) < 2:
+            raise UsageError(f"{d.key}: its {len(d)} gold scores do not differ, so there is no {select_on}")
 
 
 def selectable(dev: Sequence[data.DataSet], objectives: Sequence[str]) -> dict[str, data.DataSet]:
@@ -129,7 +161,7 @@ def eval_names(flags: Flags) -> list[str]:
         stem = name if format_of(name) else data.parse_name(name)[0]
         if stem == "samples-sts":
             out += ["samples-sts-en", "samples-sts-ko"]
-        elif not format_of(name) and "test" in SETS[stem].splits:
+        elif not format_of(name) and SETS[stem].task != "nli" and "test" in SETS[stem].splits:
             out.append(stem)
     return list(dict.fromkeys(out))
 
@@ -164,10 +196,10 @@ def resolve_device(name: str) -> torch.device:
     """auto: the first CUDA card, else the CPU. Raises RunError when the card asked for is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    index = int(name.partition(":")[2] or 0)
+    if name.startswith("cuda") and index >= torch.cuda.device_count():
         raise RunError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
+    return torch.device(name)
 
 
 def overlap_marks(

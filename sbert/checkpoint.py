@@ -5,7 +5,9 @@ checkpoints/update-00000120/
     state.json     {"sha256": of state.pt, "progress": ...}, the last file written
 """
 
+import errno
 import json
+import os
 import random
 import re
 import shutil
@@ -52,11 +54,11 @@ def save_checkpoint(
     target = folder / f"update-{update:08d}"
     state = {name: part.state_dict() for name, part in parts.items()}
     state |= {"random": random_states(), "progress": progress}
-    with atomic_directory(target) as temporary:
+    with atomic_directory(target, ("state.json",)) as temporary:
         try:
             torch.save(state, temporary / "state.pt")
-        except RuntimeError as error:  # torch's writer reports a full disk this way
-            raise OSError(28, f"writing state.pt failed: {str(error).splitlines()[0]}") from error
+        except RuntimeError as error:  # torch's writer says so in words of its own when the disk is full
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, writing state.pt") from error
         (temporary / "state.json").write_text(
             to_json({"sha256": sha256_of(temporary / "state.pt"), "progress": progress}), encoding="utf8"
         )

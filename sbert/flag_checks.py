@@ -38,9 +38,26 @@ def check(flags: Flags, given: set[str]) -> None:
         raise UsageError("--resume RUN writes into RUN: --output-dir and --run-name are for new runs")
     if flags.resume and flags.eval_only:
         raise UsageError("--resume continues a training run and --eval-only trains nothing: give one of them")
+    if flags.resume:
+        return  # what else was typed is compared with the run's own flags
     if flags.eval_only:
         _check_eval_only(flags, given)
         return
+    for name in flags.eval_data or ():
+        if not format_of(name) and SETS[parse_name(name)[0]].task == "nli":
+            raise UsageError(
+                f"--eval-data {name} is NLI data; a trained model is scored on it with --dev-data {name}"
+            )
+    if len(set(flags.train_data)) < len(flags.train_data):
+        raise UsageError("--train-data names a set twice; --epochs passes over it more often")
+    if flags.mix == "sequence" and len(flags.train_data) == 1:
+        raise UsageError("--mix sequence needs two or more --train-data sets")
+    for name in ("eval_steps", "save_steps"):
+        value = getattr(flags, name)
+        if value > 1 and value != int(value):
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value}: a whole number of updates, or a share below 1"
+            )
     stages = len(flags.train_data) if flags.mix == "sequence" else 1
     for name in PER_STAGE:
         count, wanted = len(getattr(flags, name)), len(flags.train_data) if name == "objective" else stages
@@ -53,7 +70,7 @@ def check(flags: Flags, given: set[str]) -> None:
     for f in fields(Flags):
         if f.name in given and f.metadata.get("needs") not in (None, *objectives):
             raise UsageError(
-                f"--{f.name} is for --objective {f.metadata['needs']}; this run has {', '.join(objectives)}"
+                f"--{f.name.replace('_', '-')} is for --objective {f.metadata['needs']}; this run has {', '.join(objectives)}"
             )
     if flags.patience and flags.select_on == "last":
         raise UsageError("--patience waits for a better --select-on metric, and --select-on last has none")

@@ -134,7 +134,13 @@ class Flags:
         "optimisation", "peak learning rate of the encoder", [2e-5], nargs="+", type=float, above=0
     )
     head_lr: list[float] = _flag(
-        "optimisation", "peak learning rate of a fresh classifier", [1e-3], nargs="+", type=float, above=0
+        "optimisation",
+        "peak learning rate of a fresh classifier",
+        [1e-3],
+        nargs="+",
+        type=float,
+        above=0,
+        needs="classification",
     )
     weight_decay: float = _flag(
         "optimisation", "decoupled weight decay; not on biases and norms", 0.01, type=float, at_least=0

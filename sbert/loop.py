@@ -125,14 +125,18 @@ def fit(
     total = per_epoch * settings.epochs
     warmup = int(total * settings.warmup_ratio)
     last = min(total, settings.max_updates or total)
-    eval_every = _every(settings.eval_steps, total) or per_epoch
-    save_every = _every(settings.save_steps, total) or eval_every
+    eval_every = _every(settings.eval_steps, last) or per_epoch
+    save_every = _every(settings.save_steps, last) or eval_every
     progress = Progress(stage=stage, earlier=list(earlier))
     if resume:
-        progress = Progress(**resume["progress"])
-        for name, part in (("objectives", objectives), ("optimizer", optimizer), ("scaler", scaler)):
-            part.load_state_dict(resume[name])
-        restore_random_states(resume["random"])
+        try:
+            progress = Progress(**resume["progress"])
+            for name, part in (("objectives", objectives), ("optimizer", optimizer), ("scaler", scaler)):
+                part.load_state_dict(resume[name])
+            restore_random_states(resume["random"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise RunError(f"the checkpoint does not fit this model or run: {reason}") from error
 
     meter = Meter(sources, scalars, settings.log_steps, first_update, last)
     objectives.train()
@@ -153,14 +157,14 @@ def fit(
             number = first_update + progress.update + 1
             loss, norm = _update(sources, micro_batches, optimizer, scaler, settings, meter, number)
             progress.update += 1
-            progress.seconds += time.perf_counter() - started
+            seconds = time.perf_counter() - started
+            progress.seconds += seconds
             progress.note_skip(number, norm)
             bar.update()
-            meter.update(progress.update, loss, norm, settings.lr * factor, scaler.get_scale(), bar)
+            meter.update(progress.update, loss, norm, settings.lr * factor, scaler.get_scale(), seconds, bar)
 
             if progress.update % eval_every == 0 or progress.update == last:
                 _evaluate(encoder, evaluate, settings, progress, model_folder, number, scalars)
-                objectives.train()
             ending = progress.update == last or progress.patience_is_out(settings) or guard.signum is not None
             if checkpoints is not None and (progress.update % save_every == 0 or ending):
                 state = {"objectives": objectives, "optimizer": optimizer, "scaler": scaler}
@@ -169,7 +173,9 @@ def fit(
                 raise Interrupted(guard.signum, number, checkpoints.parent if checkpoints else None)
     if progress.patience_is_out(settings):
         log.info("stopped early: no better %s in %d evaluations", settings.select_on, settings.patience)
-    if model_folder is not None and settings.select_on is None:
+    if settings.select_on and progress.best is None:
+        log.warning("%s was never a number: the last model is kept", settings.select_on)
+    if model_folder is not None and progress.best is None:
         encoder.save_pretrained(model_folder)
     encoder.eval()
     return progress
@@ -233,9 +239,8 @@ def _evaluate(
     if settings.select_on is None:
         return
     value = metrics[settings.select_on]
-    if not math.isfinite(value):
-        value = -math.inf  # a collapsed model has no correlation; it is never the best one
-    better = progress.best is None or value > progress.best
+    # a collapsed model has no correlation (nan): it is never the best one
+    better = math.isfinite(value) and (progress.best is None or value > progress.best)
     log.info("update %d: %s %.4f%s", number, settings.select_on, value, " (best so far)" if better else "")
     if better:
         progress.best, progress.best_update, progress.worse = value, number, 0

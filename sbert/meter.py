@@ -1,7 +1,6 @@
 """What a training run reports while it goes on: means between two log lines, to the bar, the log and TensorBoard."""
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
@@ -34,7 +33,7 @@ class Meter:
         self._reset()
 
     def _reset(self) -> None:
-        self.started = time.perf_counter()
+        self.seconds = 0.0
         self.examples = self.real = self.padded = self.updates = 0
         self.loss = self.norm = 0.0
 
@@ -43,13 +42,16 @@ class Meter:
         self.real += batch.real_tokens
         self.padded += batch.padded_tokens
 
-    def update(self, update: int, loss: float, norm: float, lr: float, scale: float, bar: tqdm) -> None:
+    def update(
+        self, update: int, loss: float, norm: float, lr: float, scale: float, seconds: float, bar: tqdm
+    ) -> None:
         self.updates += 1
+        self.seconds += seconds  # of training alone: evaluations and checkpoints do not count
         self.loss += loss
         self.norm += norm
         if update % self.log_steps and update != self.last:
             return
-        rate = self.examples / (time.perf_counter() - self.started)
+        rate = self.examples / max(self.seconds, 1e-9)
         numbers = {
             "train/loss": self.loss / self.updates,
             "train/lr": lr,

@@ -8,8 +8,9 @@
 Shape letters: B batch, T tokens, D embedding width, N texts.
 """
 
+import dataclasses
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,15 @@ from transformers import PreTrainedTokenizerBase
 from heads.embedding import Dense, Normalize
 from losses.similarity import PAIRWISE
 from sbert.atomic import atomic_directory
-from sbert.directory import Description, read_description, write_description
-from sbert.encoder import find_model, load_encoder, load_tokenizer, position_limit
+from sbert.directory import (
+    MIN_LENGTH,
+    Description,
+    check_truncate_dim,
+    read_description,
+    read_facts,
+    write_description,
+)
+from sbert.encoder import check_ids_fit, find_model, load_encoder, load_tokenizer, position_limit
 from sbert.errors import RunError
 from sbert.jsonfile import read_json, to_json
 from sbert.pooling import POOLINGS, pool
@@ -36,7 +44,8 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
     model: any encoder whose output has ``last_hidden_state`` (B, T, D).
     pooling_type: one of sbert.pooling.POOLINGS, or several, whose vectors are then concatenated in that order.
     tokenizer: needed by ``encode``; training works on ids alone.
-    description: what else the model directory says (layers after pooling, prompts, max length, similarity).
+    description: what else the model directory says (layers after pooling, prompts, max length, similarity);
+        copied, except for the layers' weights.
     """
 
     def __init__(
@@ -53,9 +62,11 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
             if mode not in POOLINGS:
                 raise ValueError(f"pooling_type {mode!r}: allowed are {', '.join(POOLINGS)}")
         self.model = model
-        self.description = description or Description()
-        self.description.pooling = pooling
-        self.layers = nn.ModuleList(self.description.layers)
+        given = description or Description()
+        self.description = dataclasses.replace(
+            given, pooling=pooling, layers=list(given.layers), prompts=dict(given.prompts)
+        )
+        self.layers = nn.ModuleList(given.layers)
         self.tokenizer = tokenizer
         self.facts: dict[str, Any] = {}  # where the model came from; written to sbert.json
 
@@ -74,7 +85,7 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
             embedding = layer(embedding)
         return {"sentence_embedding": embedding.float(), "token_embeddings": hidden}
 
-    def encode(self, texts: str | Sequence[str], **options: Any) -> np.ndarray:
+    def encode(self, texts: str | Iterable[str], **options: Any) -> np.ndarray:
         """(N, D) fp32, in the order given; a single string gives (D,). Options: see sbert.encode.encode."""
         from sbert.encode import encode
 
@@ -82,11 +93,11 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
             return encode(self, [texts], **options).embeddings[0]
         return encode(self, texts, **options).embeddings
 
-    def encode_query(self, texts: str | Sequence[str], **options: Any) -> np.ndarray:
+    def encode_query(self, texts: str | Iterable[str], **options: Any) -> np.ndarray:
         """``encode`` with the prompt the model directory keeps for queries, if any."""
         return self.encode(texts, **{"prompt_name": self._prompt("query"), **options})
 
-    def encode_document(self, texts: str | Sequence[str], **options: Any) -> np.ndarray:
+    def encode_document(self, texts: str | Iterable[str], **options: Any) -> np.ndarray:
         """``encode`` with the prompt the model directory keeps for documents, if any."""
         return self.encode(texts, **{"prompt_name": self._prompt("document", "passage", "corpus"), **options})
 
@@ -94,9 +105,11 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         return next((name for name in names if name in self.description.prompts), None)
 
     def similarity(self, queries: Any, documents: Any) -> Tensor:
-        """All pairs: (Q, D), (N, D) -> (Q, N), row = query, by the model's own measure (cosine unless it says so)."""
-        q, d = (torch.as_tensor(np.asarray(x), dtype=torch.float32) for x in (queries, documents))
-        q, d = (x.unsqueeze(0) if x.dim() == 1 else x for x in (q, d))
+        """All pairs: (Q, D), (N, D) -> (Q, N), row = query, by the model's own measure (cosine unless it says so).
+
+        Arrays, lists or tensors; the answer is fp32 on the CPU, without a gradient.
+        """
+        q, d = (_rows(x) for x in (queries, documents))
         if self.description.similarity == "cosine":
             return nn.functional.normalize(q, dim=-1) @ nn.functional.normalize(d, dim=-1).T
         if self.description.similarity == "dot":
@@ -130,6 +143,8 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
     @max_length.setter
     def max_length(self, value: int) -> None:
         limit = position_limit(self.model)  # type: ignore[arg-type]
+        if type(value) is not int or value < MIN_LENGTH:
+            raise RunError(f"--max-length {value!r}: must be an integer of at least {MIN_LENGTH}")
         if limit is not None and value > limit:
             raise RunError(f"--max-length {value}: this encoder has {limit} positions")
         self.description.max_length = value
@@ -155,24 +170,27 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         directory = find_model(str(name))
         description = read_description(directory)
         encoder_directory = directory / description.encoder_path
+        facts = read_facts(directory)
         tokenizer = load_tokenizer(encoder_directory)
         if normalize is not None:
             description.layers = [x for x in description.layers if not isinstance(x, Normalize)]
             description.layers += [Normalize()] if normalize else []
+        encoder = load_encoder(encoder_directory, num_layers)
+        check_ids_fit(encoder_directory, tokenizer, encoder)
         model = cls(
-            load_encoder(encoder_directory, num_layers),
+            encoder,
             pooling_type or description.pooling,
             tokenizer=tokenizer,
             description=description,
         )
         model._check_layers(directory)
+        check_truncate_dim(directory, description.truncate_dim, model.width)
         if max_length is not None:
             model.max_length = max_length
-        known = read_json(directory / "sbert.json") if (directory / "sbert.json").is_file() else {}
         model.facts = {
-            "source": known.get("source", str(name) if str(name) == "minilm" else directory.name),
-            "num_layers": num_layers or known.get("num_layers"),
-            "trained_on": known.get("trained_on", []),
+            "source": facts.get("source", str(name) if str(name) == "minilm" else directory.name),
+            "num_layers": num_layers or facts.get("num_layers"),
+            "trained_on": facts.get("trained_on", []),
         }
         return model.to(device).eval()
 
@@ -191,18 +209,26 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         """Writes the directory as a whole or not at all; one that was there before is replaced at the end."""
         if self.tokenizer is None:
             raise RunError("save_pretrained needs the tokenizer: a model without one cannot be used on text")
-        with atomic_directory(Path(directory)) as folder:
+        with atomic_directory(Path(directory), ("sbert.json", "modules.json")) as folder:
             self.model.save_pretrained(folder)  # type: ignore[operator]
             self.tokenizer.save_pretrained(folder)
             _set_tokenizer_limit(folder, self.max_length)
-            self.description.layers = list(self.layers)
-            self.description.max_length = self.max_length
+            description = dataclasses.replace(
+                self.description, layers=list(self.layers), max_length=self.max_length
+            )
             versions = {name: importlib.metadata.version(name) for name in ("transformers", "torch")}
             facts = {
                 **self.facts,
                 "versions": {"transformers": versions["transformers"], "pytorch": versions["torch"]},
             }
-            write_description(folder, self.description, width=self._hidden, facts=facts)
+            write_description(folder, description, width=self._hidden, facts=facts)
+
+
+def _rows(vectors: Any) -> Tensor:
+    """(N, D), or one vector (D,), of any kind -> (N, D) fp32 on the CPU."""
+    values = vectors.detach() if isinstance(vectors, Tensor) else torch.as_tensor(np.asarray(vectors))
+    values = values.to("cpu", torch.float32)
+    return values.unsqueeze(0) if values.dim() == 1 else values
 
 
 def _set_tokenizer_limit(folder: Path, max_length: int) -> None:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 
 import torch
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+import os
 import platform
 import subprocess
 import sys
@@ -16,15 +17,7 @@ from sbert.flags import Flags
 from sbert.jsonfile import read_json, to_json
 
 log = logging.getLogger("sbert")
-FREE_ON_RESUME = {
-    "resume",
-    "output_dir",
-    "data_dir",
-    "threads",
-    "log_steps",
-    "save_limit",
-    "eval_batch_tokens",
-}
+FREE_ON_RESUME = {"resume", "data_dir", "threads", "log_steps", "save_limit", "eval_batch_tokens"}
 
 
 def environment() -> dict[str, Any]:
@@ -62,18 +55,28 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
 
     @classmethod
-    def create(cls, path: Path) -> "RunDirectory":
+    def create(cls, path: Path, *, unique: bool = False) -> "RunDirectory":
+        """Makes the folder. unique: the name was made up, so a folder that exists gets a neighbour instead."""
         run = cls(path)
         run.refuse_second_run()
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=not unique)
         except OSError as error:
+            if unique and isinstance(
+                error, FileExistsError
+            ):  # a run of the same name, started in the same second
+                return cls.create(path.with_name(f"{path.name}-{os.getpid()}"), unique=True)
             raise RunError(f"{path}: cannot be made: {error.strerror}") from None
         return run
 
     def refuse_second_run(self) -> None:
         """Raises UsageError when this directory already holds a run."""
         path = self.path
+        taken = [p for p in (path / "model", self.checkpoints) if p.exists()]
+        if taken and not self.config_path.exists():
+            raise UsageError(
+                f"{path}: {taken[0].name}/ is there and is not of a run: choose another --output-dir"
+            )
         if self.config_path.exists():
             raise UsageError(
                 f"{path} already holds a run: --resume {path} continues it, "
@@ -128,6 +131,7 @@ def stored_flags(run: RunDirectory, flags: Flags, given: set[str]) -> Flags:
         }
     )
     resumed.resume, resumed.output_dir = flags.resume, str(run.path)
+    resumed.precision = read_json(run.config_path).get("precision", resumed.precision)  # what auto meant then
     return resumed
 
 

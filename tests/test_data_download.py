@@ -118,6 +118,26 @@ def test_no_server_is_one_line(server: Server, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("folder", ["/dev/null/x", "a file"])
+def test_folder_that_cannot_be_made(server: Server, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "a file").write_bytes(b"")
+    target = tmp_path / folder / "x"
+    with pytest.raises(data.DataError) as caught:
+        fetch(server.url("x"), target, sha256=SHA256)
+    message = str(caught.value)
+    assert message.startswith(f"{server.url('x')}: cannot be kept at {target} (")
+    assert "SBERT_CACHE" in message and "\n" not in message
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("in_the_way", ["x.lock", "x.part"])
+def test_place_that_cannot_be_written(server: Server, tmp_path: Path, in_the_way: str) -> None:
+    server.files["x"] = CONTENT
+    (tmp_path / in_the_way).mkdir()
+    with pytest.raises(data.DataError, match=r"\(Is a directory\)"):
+        fetch(server.url("x"), tmp_path / "x", sha256=SHA256)
+
+
 def test_http_needs_a_known_hash(server: Server, tmp_path: Path) -> None:
     server.files["x"] = CONTENT
     with pytest.raises(data.DataError, match="only https is downloaded"):

@@ -193,6 +193,34 @@ def test_data_dir_wins_over_the_publisher_in_any_form(
     assert server.requests == []
 
 
+def test_failed_download_names_the_file_and_the_folders_searched(
+    server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A data dir that lacks the file is the likelier mistake than the publisher's server."""
+    register(monkeypatch, File("toy/t.tsv", sha(ROWS), urls=(server.url("t.tsv"),)))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    with pytest.raises(data.DataError) as caught:
+        data.load("toy", data_dir=mine)
+    message = str(caught.value)
+    assert message.startswith(f"toy-test: no toy/t.tsv in {mine}, {cache}; {server.url('t.tsv')}: ")
+    assert "HTTP 404" in message and "--data-dir or SBERT_DATA" in message and "\n" not in message
+    monkeypatch.setenv("SBERT_DATA", str(mine))
+    with pytest.raises(data.DataError, match=f"no toy/t.tsv in {mine}"):
+        data.load("toy")
+
+
+def test_cache_that_cannot_be_a_folder(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files["t.tsv"] = ROWS
+    register(monkeypatch, File("toy/t.tsv", sha(ROWS), urls=(server.url("t.tsv"),)))
+    monkeypatch.setenv("SBERT_CACHE", "/dev/null/x")
+    with pytest.raises(
+        data.DataError, match=r"cannot be kept at /dev/null/x/toy/t.tsv \(Not a dir"
+    ) as caught:
+        data.load("toy")
+    assert "\n" not in str(caught.value)
+
+
 def test_missing_file_joins_those_at_hand(
     server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

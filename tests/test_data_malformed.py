@@ -13,6 +13,7 @@ from data_files import jsonl, load, nli_item, row, stsb_row, write, write_sick
 
 import data
 from data.examples import Example
+from data.files import sha256_of
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +155,83 @@ def test_malformed_json_lines(tmp_path: Path, line: str, message: str) -> None:
         load("nli-en-dev", tmp_path)
 
 
+DIGITS = "9" * 5000  # more than Python converts
+SCORED = '"sentence1": "a", "sentence2": "b", "score": '
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "message"),
+    [
+        (
+            SCORED + "1",
+            r'"sentence1": "caf\ud800", "sentence2": "b", "score": 1',
+            r"sentence 'caf\\ud800' does not encode as UTF-8 \(lone surrogate '\\ud800'\)",
+        ),
+        (
+            '"sentence1": "a", "sentence2": "b", "label": 1',
+            r'"sentence1": "a", "sentence2": "\udc00", "label": 1',
+            r"sentence '\\udc00' does not encode as UTF-8",
+        ),
+        (
+            '"anchor": "a", "positive": "b", "negative": "c"',
+            r'"anchor": "a", "positive": "b", "negative": "\udfff\ud800"',
+            r"sentence '\\udfff\\ud800' does not encode",
+        ),
+        (SCORED + "1", SCORED + DIGITS[:400], r"score 9{77}\.\.\. is outside 0\.\.1; scale your scores"),
+        (SCORED + "1", SCORED + "-" + DIGITS[:400], r"score -9{76}\.\.\. is outside 0\.\.1"),
+        (SCORED + "1", SCORED + DIGITS, r"JSON with an integer of more than 4,300 digits"),
+        (SCORED + "1", SCORED + "[" * 100_000, r"JSON that is nested too deeply"),
+        (SCORED + "1", SCORED + "[" * 100_000 + "]" * 100_000, r"JSON that is nested too deeply"),
+    ],
+    ids=[
+        "surrogate of a score",
+        "surrogate of a label",
+        "surrogates of a triplet",
+        "400 digits",
+        "-400 digits",
+        "5000 digits",
+        "nested, open",
+        "nested, closed",
+    ],
+)
+def test_json_that_python_cannot_hold(tmp_path: Path, good: str, bad: str, message: str) -> None:
+    """JSON that has no text, no float, no integer or no stack to go to."""
+    path = write(tmp_path, "x.jsonl", f"{{{good}}}", f"{{{bad}}}")
+    with pytest.raises(data.DataError, match=rf"x\.jsonl:2: {message}") as caught:
+        data.load(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_error_about_a_surrogate_can_be_printed(tmp_path: Path) -> None:
+    path = write(tmp_path, "x.jsonl", r'{"\ud800": 1}')
+    with pytest.raises(
+        data.DataError, match=r"x\.jsonl:1: no known task in the columns \\ud800; need"
+    ) as caught:
+        data.load(str(path))
+    str(caught.value).encode("utf-8")
+
+
+def test_surrogate_pair_is_a_character(tmp_path: Path) -> None:
+    path = write(tmp_path, "x.jsonl", r'{"sentence1": "\ud83d\ude00", "sentence2": "b", "score": 1}')
+    assert data.load(str(path)).examples == [Example(("\U0001f600", "b"), 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (DIGITS[:400], r"dev.json:item 1: score 9{77}\.\.\. is outside 0..5"),
+        (DIGITS, r"dev.json: JSON with an integer of more than 4,300 digits"),
+        ("[" * 100_000, r"dev.json: JSON that is nested too deeply"),
+    ],
+    ids=["400 digits", "5000 digits", "nested"],
+)
+def test_json_list_that_python_cannot_hold(tmp_path: Path, label: str, message: str) -> None:
+    text = f'[{{"sentence1": "a", "sentence2": "b", "labels": {{"label": {label}}}}}]'
+    write(tmp_path, "klue/klue-sts-v1.1_dev.json", text)
+    with pytest.raises(data.DataError, match=message):
+        load("klue-sts", tmp_path)
+
+
 def test_own_tsv_scores_must_already_be_scaled(tmp_path: Path) -> None:
     path = write(
         tmp_path, "mine.tsv", row("id", "sentence1", "sentence2", "score"), row(7, '"a', "b", "0.25")
@@ -220,6 +298,20 @@ def test_malformed_own_file(tmp_path: Path, name: str, text: str, message: str) 
     path = write(tmp_path, name, text, end="")
     with pytest.raises(data.DataError, match=message):
         data.load(str(path))
+
+
+def test_own_files_named_alike_keep_both_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes are kept by the path as given: relative, absolute or from the home."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    header = row("sentence1", "sentence2", "score")
+    paths = [write(tmp_path, f"{folder}/x.tsv", header, row("a", folder, 1)) for folder in "abc"]
+    files: dict[str, str] = {}
+    given = ("a/x.tsv", str(paths[1]), "~/c/x.tsv")
+    for name in given:
+        files |= data.load(name).files
+    assert files == {name: sha256_of(path) for name, path in zip(given, paths, strict=True)}
+    assert len(set(files.values())) == 3
 
 
 def test_own_file_missing(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tiny_models import POSITIONS, WIDTH, tiny_model
 from train_process import contents
 
 from heads.embedding import Dense, Normalize
-from sbert.directory import POOLING_NAMES
+from sbert.directory import POOLING_NAMES, Description
+from sbert.encoder import load_encoder
 from sbert.model import modelWithPooling
 
 TEXTS = ["A man is playing the guitar.", "고양이가 창가에 앉아 있다.", "the park"]
@@ -174,6 +175,38 @@ def test_similarity(tiny_model_dir: Path, tmp_path: Path, similarity: str) -> No
     u, v = np.array([[1.0, 0.0]]), np.array([[3.0, 0.0], [0.0, 2.0]])
     expected = {"cosine": [1, 0], "dot": [3, 0], "euclidean": [-2, -(5**0.5)], "manhattan": [-2, -3]}
     np.testing.assert_allclose(model.similarity(u, v)[0], expected[similarity], atol=1e-5)
+
+
+def test_similarity_of_tensors(tiny_model_dir: Path) -> None:
+    """With a gradient, in half precision, of another kind than the other side, one vector or many."""
+    model = tiny_model(tiny_model_dir)
+    u, v = torch.tensor([[1.0, 0.0]], requires_grad=True), np.array([[3.0, 0.0], [0.0, 2.0]])
+    for left in (u, u[0], u.bfloat16(), u.double(), u.tolist(), [[1, 0]]):
+        for right in (v, torch.tensor(v), v.tolist()):
+            found = model.similarity(left, right)
+            assert found.dtype == torch.float32 and not found.requires_grad
+            assert found.tolist() == [[1.0, 0.0]]
+
+
+@pytest.mark.gpu
+def test_similarity_of_tensors_on_the_gpu(tiny_model_dir: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    u = torch.tensor([[1.0, 0.0]], device="cuda", requires_grad=True)
+    assert tiny_model(tiny_model_dir).similarity(u, u).tolist() == [[1.0]]
+
+
+def test_the_callers_description_is_copied(tiny_model_dir: Path) -> None:
+    given = Description(layers=[Normalize()], prompts={"query": "a"}, max_length=9)
+    first = modelWithPooling(load_encoder(tiny_model_dir), "max", description=given)
+    second = modelWithPooling(load_encoder(tiny_model_dir), ["cls", "mean"], description=given)
+    first.max_length = 5
+    first.description.prompts["document"] = "b"
+    first.description.layers.append(Normalize())
+    assert (given.pooling, given.prompts, given.max_length) == (("mean",), {"query": "a"}, 9)
+    assert len(given.layers) == len(second.layers) == len(second.description.layers) == 1
+    assert (first.description.pooling, second.description.pooling) == (("max",), ("cls", "mean"))
+    assert second.max_length == 9
 
 
 def test_what_a_model_was_trained_on_survives(tiny_model_dir: Path, tmp_path: Path) -> None:

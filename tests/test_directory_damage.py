@@ -102,7 +102,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "pooling not JSON": (write("1_Pooling/config.json", "?"), ("1_Pooling/config.json: not a JSON file",)),
     "unknown pooling": (
         write("1_Pooling/config.json", '{"pooling_mode": ["mean", "median"]}'),
-        ("pooling_mode 'median'; allowed are cls, max, mean,",),
+        ("pooling_mode 'median'; allowed: cls, max, mean,",),
     ),
     "unknown activation": (
         change("2_Dense/config.json", "activation_function", to="os.system"),
@@ -153,9 +153,18 @@ def test_fewer_layers_in_the_weights_than_in_the_config(tmp_path: Path) -> None:
     assert "encoder.layer.2." in one_line(folder)
 
 
-@pytest.mark.parametrize("name", ["./nowhere", "nowhere", "a/b/c", "~/nowhere"])
+@pytest.mark.parametrize(
+    "name",
+    ["./nowhere", "../nowhere", ".nowhere", "a/b/c", "~/nowhere", "/nowhere", "nowhere/", "no where", ""],
+)
 def test_no_such_directory(name: str) -> None:
-    assert one_line(name).startswith(f"--model {name}: no such directory (a hub id looks like owner/name")
+    assert one_line(name).startswith(
+        f"model {name}: no such directory (a hub id looks like owner/name or name;"
+    )
+
+
+def test_a_name_too_long_for_a_path() -> None:
+    assert one_line("n" * 300) == f"model {'n' * 300}: cannot be looked up: File name too long"
 
 
 def test_a_file_is_no_model(tmp_path: Path) -> None:
@@ -170,7 +179,42 @@ def test_a_hub_id_without_a_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         raise ConnectionError("no route\nto the hub")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    assert one_line("owner/name") == "--model owner/name: cannot be fetched from the hub: no route"
+    for name in ("owner/name", "bert-base-uncased", "Name_1.0"):
+        assert (
+            one_line(name) == f"model {name}: no such directory, and cannot be fetched from the hub: no route"
+        )
+
+
+def test_a_hub_id_without_an_owner(monkeypatch: pytest.MonkeyPatch, tiny_model_dir: Path) -> None:
+    import huggingface_hub
+
+    asked = []
+
+    def download(hub_id: str, **options: object) -> str:
+        asked.append(hub_id)
+        return str(tiny_model_dir)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert modelWithPooling.from_pretrained("bert-base-uncased").width == WIDTH
+    assert asked == ["bert-base-uncased"]
+
+
+def test_offline_the_hubs_own_refusal_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(
+        constants, "HF_HUB_OFFLINE", True
+    )  # what the variable sets when the library is imported
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    start = "model no-such-model-1: no such directory, and cannot be fetched from the hub: "
+    assert one_line("no-such-model-1").startswith(start)
+
+
+def test_a_directory_named_like_a_hub_id_is_the_one_read(
+    monkeypatch: pytest.MonkeyPatch, saved: Path
+) -> None:
+    monkeypatch.chdir(saved.parent)
+    assert modelWithPooling.from_pretrained("model").width == 12
 
 
 # ---------------------------------------------------------------- the packaged weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import itertools
 import resource
@@ -14,6 +15,8 @@ import torch
 from train_process import contents, fill
 
 import sbert.directory
+import sbert.encoder
+from heads.embedding import Normalize
 from sbert.atomic import atomic_directory, settle
 from sbert.encoder import load_encoder
 from sbert.errors import RunError
@@ -128,6 +131,36 @@ def test_settle_drops_the_old_directory_when_the_new_one_has_arrived(saved: Path
     assert contents(saved) == before and not old.exists()
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_loading_settles_a_replacement_that_was_cut(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    before = contents(saved)
+    saved.rename(saved.parent / ".model.old")
+    monkeypatch.chdir(saved.parent)
+    assert modelWithPooling.from_pretrained("model" if relative else saved).width == 12
+    assert contents(saved) == before and [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+def test_a_replacement_that_cannot_be_settled(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(target: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(sbert.encoder, "settle", refuse)
+    with pytest.raises(RunError, match=r"^model .*/gone: cannot be looked up: Permission denied$"):
+        modelWithPooling.from_pretrained(saved.parent / "gone")
+
+
+def test_saving_changes_nothing_in_the_model(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """A limit that nobody set stays unset, and follows the tokenizer; a layer added later is written."""
+    model = modelWithPooling.from_pretrained(tiny_model_dir)
+    model.layers.append(Normalize())
+    before = copy.deepcopy(model.description)
+    model.save_pretrained(tmp_path / "m")
+    assert model.description == before and before.max_length is None and before.layers == []
+    assert len(modelWithPooling.from_pretrained(tmp_path / "m").layers) == 1
+
+
 def test_settle_has_nothing_to_do(saved: Path) -> None:
     before = contents(saved.parent)
     settle(saved)
@@ -163,7 +196,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     old = tmp_path / ".target.old"
     old.mkdir()
     (old / "kept").write_text("old")
-    with atomic_directory(target) as folder:
+    with atomic_directory(target, ("kept",)) as folder:
         assert (target / "kept").read_text() == "old"  # the cut replacement was undone first
         (folder / "new").write_text("new")
     assert contents(tmp_path).keys() == {"target/new"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from tiny_models import FAMILIES, POSITIONS, WIDTH, save_tiny
 from transformers import AutoModel
 
 from sbert.encode import pad
-from sbert.encoder import load_encoder
+from sbert.encoder import load_encoder, load_tokenizer
 from sbert.errors import RunError
 from sbert.model import modelWithPooling
 from sbert.objectives import modelForRegressionTraining
@@ -144,6 +146,51 @@ def test_one_training_step_reaches_every_layer(model: modelWithPooling) -> None:
         assert any(part in name for name in changed), (part, sorted(changed))
     model.eval()
     assert np.abs(model.encode(TEXTS[:4]) - vectors).max() > 1e-5
+
+
+@pytest.mark.parametrize("value", [2, 0, -1, "9", 9.0, True, None])
+def test_max_length_below_three(model: modelWithPooling, value: Any) -> None:
+    with pytest.raises(RunError, match=rf"^--max-length {value!r}: must be an integer of at least 3$"):
+        model.max_length = value
+    assert model.max_length == POSITIONS
+
+
+@pytest.mark.parametrize("value", [3, POSITIONS])
+def test_max_length_at_either_end(model: modelWithPooling, value: int) -> None:
+    model.max_length = value
+    assert model.max_length == value
+    assert np.isfinite(model.encode(TEXTS)).all()
+
+
+def test_a_generator_of_texts(model: modelWithPooling) -> None:
+    same(model.encode(text for text in TEXTS), model.encode(TEXTS))
+
+
+def test_a_directory_without_its_tokenizer_files(directory: Path, tmp_path: Path) -> None:
+    """The library makes a tokenizer of the special tokens alone, for which all texts are unknown words."""
+    shutil.copytree(directory, tmp_path / "m")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "m" / name).unlink()
+    with pytest.raises(RunError) as caught:
+        modelWithPooling.from_pretrained(tmp_path / "m")
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'm'}: the tokenizer ") and "\n" not in message
+    if directory.name != "modernbert":  # for which the library has no tokenizer of its own
+        assert "has no vocabulary, only special tokens (looked for tokenizer.json, " in message
+
+
+def test_a_tokenizer_larger_than_the_embedding_table(directory: Path, tmp_path: Path) -> None:
+    shutil.copytree(directory, tmp_path / "m")
+    tokenizer = load_tokenizer(directory)
+    rows = len(tokenizer)
+    tokenizer.add_tokens(["newword"])
+    tokenizer.save_pretrained(tmp_path / "m")
+    with pytest.raises(RunError) as caught:
+        modelWithPooling.from_pretrained(tmp_path / "m")
+    assert str(caught.value) == (
+        f"{tmp_path / 'm'}: the tokenizer is not the encoder's: its token 'newword' has id {rows}, "
+        f"the embedding table has {rows} rows (ids 0 to {rows - 1})"
+    )
 
 
 def test_max_length_beyond_the_position_table(directory: Path) -> None:

@@ -101,7 +101,7 @@ FAILURES: dict[str, tuple[Callable[[Path], list[str]], int, tuple[str, ...]]] = 
         lambda folder: ["--dev-data", "samples-nli-en-dev", "--select-on", "samples-nli-en-dev/accuracy"], 2,
         ("--select-on samples-nli-en-dev/accuracy: allowed are ",),
     ),
-    "no model": (lambda folder: ["--model", "./gone"], 1, ("--model ./gone: no such directory",)),
+    "no model": (lambda folder: ["--model", "./gone"], 1, ("model ./gone: no such directory",)),
     "no weights": (model(lambda m: (m / "model.safetensors").unlink()), 1, ("damaged: no weights",)),
     "damaged weights": (model(put("model.safetensors", b"x" * 100)), 1, ("damaged: cannot be loaded as a bert",)),
     "no model config": (model(lambda m: (m / "config.json").unlink()), 1, ("damaged: no config.json",)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -24,8 +26,9 @@ class Raw:
     sha256: str  # of ``content``
 
     def fail(self, place: Place | None, problem: str) -> NoReturn:
-        """Raise the one-line error of this file."""
-        raise DataError(f"{self.where}{'' if place is None else f':{place}'}: {problem}")
+        """Raise the one-line error of this file; what does not encode as UTF-8 is escaped, so that it prints."""
+        message = f"{self.where}{'' if place is None else f':{place}'}: {problem}"
+        raise DataError(message.encode("utf-8", "backslashreplace").decode("utf-8"))
 
     def text(self) -> str:
         """The whole file as text, without a byte order mark."""
@@ -76,10 +79,7 @@ class Raw:
 
     def items(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The objects of a JSON list, as ("item 1", {...})."""
-        try:
-            whole = json.loads(self.text())
-        except json.JSONDecodeError as error:
-            self.fail(error.lineno, f"not JSON ({error.msg})")
+        whole = _json(self, None, self.text())
         if not isinstance(whole, list):
             self.fail(None, "not a JSON list")
         for number, item in enumerate(whole, start=1):
@@ -90,10 +90,7 @@ class Raw:
     def objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """JSON lines: numbered objects."""
         for number, line in self.lines():
-            try:
-                item = json.loads(line)
-            except json.JSONDecodeError as error:
-                self.fail(number, f"not JSON ({error.msg})")
+            item = _json(self, number, line)
             if not isinstance(item, dict):
                 self.fail(number, f"{short(item)} is not a JSON object")
             yield number, item
@@ -106,6 +103,18 @@ def _decode(raw: Raw, line: int | None, block: bytes) -> str:
         if line is None:
             line = block.count(b"\n", 0, error.start) + 1
         raw.fail(line, f"not UTF-8 (byte 0x{block[error.start]:02x})")
+
+
+def _json(raw: Raw, line: int | None, text: str) -> Any:
+    """The value of JSON text, which stands on ``line``, or is the whole file (None)."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raw.fail(line or error.lineno, f"not JSON ({error.msg})")
+    except RecursionError:
+        raw.fail(line, "JSON that is nested too deeply")
+    except ValueError:  # Python converts no more digits than sys.get_int_max_str_digits()
+        raw.fail(line, f"JSON with an integer of more than {sys.get_int_max_str_digits():,} digits")
 
 
 def short(value: object) -> str:
@@ -125,12 +134,17 @@ def field(raw: Raw, place: Place, item: dict[str, Any], *path: str) -> Any:
 
 
 def sentence(raw: Raw, place: Place, value: object) -> str:
-    """A sentence: a non-empty string, surrounding blanks removed."""
+    """A sentence: a non-empty string of whole characters, surrounding blanks removed."""
     if not isinstance(value, str):
         raw.fail(place, f"sentence {short(value)} is not a text")
     stripped = value.strip()
     if not stripped:
         raw.fail(place, "empty sentence")
+    try:
+        stripped.encode("utf-8")
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can spell: "\ud800"
+        half = error.object[error.start]
+        raw.fail(place, f"sentence {short(value)} does not encode as UTF-8 (lone surrogate {half!a})")
     return stripped
 
 
@@ -142,6 +156,8 @@ def score(raw: Raw, place: Place, value: object, low: float, high: float, advice
         number = float(value)
     except ValueError:
         raw.fail(place, f"score {short(value)} is not a number in {low:g}..{high:g}{advice}")
+    except OverflowError:  # an integer beyond every float
+        number = math.inf
     if not low <= number <= high:  # false for NaN
         raw.fail(place, f"score {short(value)} is outside {low:g}..{high:g}{advice}")
     return (number - low) / (high - low)
