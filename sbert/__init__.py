@@ -10,6 +10,8 @@ _HOME = {
     "modelForCoSENTTraining": "sbert.objectives",
     "evaluate": "sbert.evaluation",
     "fit": "sbert.loop",
+    "Settings": "sbert.loop",
+    "Source": "sbert.source",
 }
 __all__ = list(_HOME)
 
