@@ -13,18 +13,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.examples import DataError
+from data.examples import NLI_LABELS, DataError
 from sbert.errors import Interrupted, RunError, UsageError
 from sbert.flag_checks import parse
-from sbert.flags import PER_STAGE, Flags
+from sbert.flags import Flags
 
 if TYPE_CHECKING:  # torch is imported only after the flags are known to be right
     import torch
 
     import data
-    from sbert.build import Stage
-    from sbert.loop import Settings
-    from sbert.model import modelWithPooling
+    from sbert.build import Model
+    from sbert.plan import Stage
     from sbert.run import RunDirectory
 
 
@@ -67,27 +66,34 @@ def prepare(flags: Flags) -> "tuple[torch.device, str]":
 def evaluate_only(flags: Flags, argv: list[str]) -> int:
     """Scores a model on the named sets: one table, one JSON."""
     device, precision = prepare(flags)
-    from sbert.build import build_model, load_sets, overlap_marks
-    from sbert.evaluation.evaluate import evaluate_with_report
-    from sbert.report import similarity_table
+    from sbert.build import build_model
+    from sbert.evaluation.cross import takes
+    from sbert.evaluation.evaluate import SIAMESE_TASKS, evaluate_with_report
+    from sbert.plan import load_sets, overlap_marks
+    from sbert.report import cross_tables, similarity_table
     from sbert.run import RunDirectory
 
     assert flags.eval_data is not None
     path = Path(flags.output_dir or Path("runs") / (flags.run_name or time.strftime("eval-%Y%m%d-%H%M%S")))
     RunDirectory(path).refuse_second_run()
     sets = load_sets(flags.eval_data, None, flags)
-    for dataset in sets:
-        if dataset.task == "nli":
-            raise UsageError(f"--eval-data {dataset.key} is NLI data: a bi-encoder keeps no classifier")
     model = build_model(flags, device)
+    labels = int(model.width) if flags.arch == "cross" else 0
+    allowed = SIAMESE_TASKS if flags.arch == "bi" else takes(labels)
+    for dataset in sets:
+        if dataset.task not in allowed:
+            kind = "a bi-encoder" if flags.arch == "bi" else f"this cross-encoder of {labels} label(s)"
+            scored = f"scores {', '.join(allowed)}" if allowed else "has no metrics here"
+            raise UsageError(f"--eval-data {dataset.key} is {dataset.task} data: {kind} {scored}")
     run = RunDirectory.create(path, unique=not (flags.output_dir or flags.run_name))
-    marks = overlap_marks(model, [], flags.eval_data)
+    marks = overlap_marks(model.facts, [], flags.eval_data)
     started = time.perf_counter()
     metrics, report = evaluate_with_report(
         model, sets, precision=precision, progress=True, batch_tokens=flags.eval_batch_tokens or None
     )
     assert report is not None
     seconds = time.perf_counter() - started
+    unit = "texts" if flags.arch == "bi" else "pairs"
     pairs = {s.key: len(s) for s in sets}
     run.write_config(flags, argv, device=str(device), precision=precision, data=file_hashes(sets))
     run.write(
@@ -95,15 +101,15 @@ def evaluate_only(flags: Flags, argv: list[str]) -> int:
         {
             **metrics,
             "marks": marks,
-            "encode/distinct_texts": report.distinct,
-            "encode/truncated_texts": report.truncated,
+            f"encode/distinct_{unit}": report.distinct,
+            f"encode/truncated_{unit}": report.truncated,
             "encode/seconds": seconds,
             "encode/padding_share": report.padding_share,
         },
     )
-    print(similarity_table(metrics, pairs, marks))
+    print((similarity_table if flags.arch == "bi" else cross_tables)(metrics, pairs, marks))
     print(
-        f"\n{report.distinct:,} distinct texts, {report.truncated:,} truncated to {model.max_length} tokens, "
+        f"\n{report.distinct:,} distinct {unit}, {report.truncated:,} truncated to {model.max_length} tokens, "
         f"{seconds:.1f} s, {precision} on {device}; written to {run.metrics_path}"
     )
     return 0
@@ -120,11 +126,12 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
         run = RunDirectory(Path(flags.output_dir or Path("runs") / (flags.run_name or default_name(flags))))
         run.refuse_second_run()
     device, precision = prepare(flags)
-    from sbert.build import build_model, eval_names, load_sets, load_stages, overlap_marks
+    from sbert.build import build_model
+    from sbert.plan import eval_names, load_stages, overlap_marks
+    from sbert.stages import run_stages
 
     stages = load_stages(flags)
-    evaluated = eval_names(flags)
-    test_sets = [s for s in load_sets(evaluated, None, flags) if s.task != "nli"]
+    test_sets = load_test_sets(flags, stages)
     hashes = file_hashes([s for stage in stages for s in (*stage.train, *stage.dev)] + test_sets)
     if not flags.resume:
         run = RunDirectory.create(run.path, unique=not (flags.output_dir or flags.run_name))
@@ -144,7 +151,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
             data=hashes,
             rows={s.key: len(s) for stage in stages for s in stage.train},
         )
-    marks = overlap_marks(model, flags.train_data, evaluated)
+    marks = overlap_marks(model.facts, flags.train_data, eval_names(flags))
     for note in marks.values():
         warn(note)
     before = score_before(run, model, test_sets, flags, precision)
@@ -152,141 +159,33 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
     return finish(flags, run, histories, before, test_sets, marks, precision, device)
 
 
-def run_stages(
-    flags: Flags, stages: "list[Stage]", model: "modelWithPooling", run: "RunDirectory", precision: str
-) -> list[dict[str, Any]]:
-    """Fits the stages one after the other, each starting from the model the one before selected."""
-    import torch
-    from torch.utils.tensorboard import SummaryWriter
+def load_test_sets(flags: Flags, stages: "list[Stage]") -> "list[data.DataSet]":
+    """The sets scored before and after. Raises UsageError on one that the trained model gives no score for."""
+    from sbert.evaluation.cross import takes
+    from sbert.evaluation.evaluate import SIAMESE_TASKS
+    from sbert.plan import eval_names, load_sets
 
-    from sbert.build import build_objective
-    from sbert.checkpoint import load_checkpoint
-    from sbert.evaluation import evaluate_objective
-    from sbert.loop import fit
-    from sbert.source import Source
-
-    latest = run.latest_checkpoint() if flags.resume else None
-    resume = load_checkpoint(latest, model.device) if latest else None
-    history = resume["progress"]["earlier"] if resume else []
-    first_update = history[-1]["last_update"] if history else 0
-    writer = SummaryWriter(
-        str(run.path / "tensorboard"),
-        purge_step=(first_update + resume["progress"]["update"] + 1) if resume else None,
-    )
-
-    def scalars(numbers: dict[str, float], update: int) -> None:
-        try:
-            for name, value in numbers.items():
-                writer.add_scalar(name, value, update)
-        except OSError as error:
-            raise RunError(f"{run.path}/tensorboard: cannot be written: {error.strerror or error}") from None
-
-    for stage in stages:
-        model.facts["trained_on"] = [*model.facts.get("trained_on", []), *map(trained_name, stage.train)]
-        if stage.number < len(history):  # finished before the run was interrupted
-            continue
-        torch.manual_seed((flags.seed + 1000 * stage.number) % 2**64)
-        built = {name: build_objective(name, model, flags).to(model.device) for name in stage.objectives}
-        objectives = [built[name] for name in stage.objectives]  # sets of one task share one classifier
-        sources = [Source.build(s, o, model) for s, o in zip(stage.train, objectives, strict=True)]
-        if stage.number and not (resume and resume["progress"]["stage"] == stage.number):
-            reload_weights(model, stage_folder(run, stage.number - 1, len(stages)))
-        scored = built.get("classification", objectives[0])
-
-        def evaluate(stage: "Stage" = stage, objective: Any = scored) -> dict[str, float]:
-            return evaluate_objective(
-                objective, stage.dev, precision=precision, batch_tokens=flags.eval_batch_tokens or None
+    classifies = any("classification" in stage.objectives for stage in stages)
+    allowed = SIAMESE_TASKS if flags.arch == "bi" else takes(len(NLI_LABELS) if classifies else 1)
+    sets = load_sets(eval_names(flags), None, flags)
+    for dataset in sets:
+        if dataset.task not in allowed:
+            raise UsageError(
+                f"--eval-data {dataset.key} is {dataset.task} data: what this run trains scores {', '.join(allowed)}"
             )
-
-        progress = fit(
-            model,
-            sources,
-            settings_of(flags, stage, precision),
-            evaluate=evaluate,
-            checkpoints=run.checkpoints,
-            model_folder=stage_folder(run, stage.number, len(stages)),
-            stage=stage.number,
-            first_update=first_update,
-            earlier=history,
-            resume=resume if resume and resume["progress"]["stage"] == stage.number else None,
-            scalars=scalars,
-        )
-        first_update += progress.update
-        history = [
-            *history,
-            {
-                "stage": stage.number,
-                "trained_on": [s.key for s in stage.train],
-                "objectives": stage.objectives,
-                "selected_on": stage.select_on or "last",
-                "best": progress.best,
-                "best_update": progress.best_update,
-                "last_update": first_update,
-                "skipped_updates": progress.skipped,
-                "train_seconds": round(progress.seconds, 2),
-                "evaluations": progress.history,
-            },
-        ]
-    writer.close()
-    return history
-
-
-def trained_name(dataset: "data.DataSet") -> str:
-    """How a model remembers a set: a file of somebody's own must not pass for a registered set of the same name."""
-    from data import SETS
-
-    return dataset.key if dataset.name in SETS else f"local:{dataset.key}"
-
-
-def stage_folder(run: "RunDirectory", stage: int, stages: int) -> Path:
-    """model/ for the last stage; what earlier stages selected is kept beside it."""
-    return run.path / ("model" if stage == stages - 1 else f"model-stage-{stage + 1}")
-
-
-def reload_weights(model: "modelWithPooling", directory: Path) -> None:
-    """Puts the weights a stage selected back into the model that is being trained."""
-    from sbert.model import modelWithPooling
-
-    model.load_state_dict(modelWithPooling.from_pretrained(directory).state_dict())
-
-
-def settings_of(flags: Flags, stage: "Stage", precision: str) -> "Settings":
-    from sbert.loop import Settings
-
-    def pick(name: str) -> Any:
-        values = getattr(flags, name)
-        return values[stage.number] if len(values) > 1 else values[0]
-
-    paper_epochs = 4 if all(s.task == "sts" for s in stage.train) else 1
-    return Settings(
-        **{
-            **{name: pick(name) for name in PER_STAGE if name != "objective"},
-            "epochs": pick("epochs") or paper_epochs,
-        },
-        accumulation=flags.accumulation,
-        precision=precision,
-        weight_decay=flags.weight_decay,
-        max_grad_norm=flags.max_grad_norm,
-        sampler=flags.batch_sampler,
-        seed=flags.seed,
-        eval_steps=flags.eval_steps,
-        save_steps=flags.save_steps,
-        log_steps=flags.log_steps,
-        save_limit=flags.save_limit,
-        patience=flags.patience,
-        select_on=stage.select_on,
-        max_updates=flags.max_updates,
-    )
+    return sets
 
 
 def score_before(
-    run: "RunDirectory", model: "modelWithPooling", sets: "list[data.DataSet]", flags: Flags, precision: str
+    run: "RunDirectory", model: "Model", sets: "list[data.DataSet]", flags: Flags, precision: str
 ) -> dict[str, float]:
     """Metrics of the untrained model, kept in before.json so that a resumed run does not compute them again."""
     from sbert.evaluation import evaluate
     from sbert.jsonfile import read_json
 
     path = run.path / "before.json"
+    if getattr(model, "fresh", None):
+        return {}  # the scores of a head that has learned nothing say nothing
     if flags.resume and path.exists():
         return {k: float("nan") if v is None else v for k, v in read_json(path).items()}
     metrics = evaluate(model, sets, precision=precision, batch_tokens=flags.eval_batch_tokens or None)
@@ -305,11 +204,13 @@ def finish(
     device: "torch.device",
 ) -> int:
     """Scores the selected model as it stands on disk, writes metrics.json, prints the table and what to try next."""
+    from sbert.cross_encoder import CrossEncoder
     from sbert.evaluation import evaluate
     from sbert.model import modelWithPooling
-    from sbert.report import before_after_table
+    from sbert.report import before_after_table, confusion_tables
 
-    model = modelWithPooling.from_pretrained(run.path / "model", device=device)
+    arch = CrossEncoder if flags.arch == "cross" else modelWithPooling
+    model = arch.from_pretrained(run.path / "model", device=device)
     after = evaluate(model, test_sets, precision=precision, batch_tokens=flags.eval_batch_tokens or None)
     run.write(
         run.metrics_path,
@@ -317,7 +218,7 @@ def finish(
     )
     pairs = {s.key: len(s) for s in test_sets}
     if pairs:
-        print(before_after_table(before, after, pairs, marks))
+        print(before_after_table(before, after, pairs, marks) + confusion_tables(after, pairs))
     for stage in histories:
         picked = (
             f"update {stage['best_update']}, {stage['selected_on']} {stage['best']:.4f}"
@@ -338,7 +239,7 @@ model        {run.path}/model
 metrics      {run.metrics_path}
 TensorBoard  {tensorboard} --logdir {run.path}/tensorboard
 
-next: {python} train.py --eval-only --model {run.path}/model --eval-data {" ".join(s.name for s in test_sets) or "stsb"}
+next: {python} train.py --eval-only{" --arch cross" * (flags.arch == "cross")} --model {run.path}/model --eval-data {" ".join(s.name for s in test_sets) or "stsb"}
       {python} train.py --train-data stsb --epochs 4 --eval-data stsb korsts    # needs --data-dir or a network""")
     return 0
 

@@ -1,7 +1,7 @@
 """What every reader returns: examples, data sets, and the one kind of error.
 
 Labels are scaled here and nowhere else: an STS score is a float in 0..1, an NLI label is the index of its
-word in ``NLI_LABELS``, a triplet has no label.
+word in ``NLI_LABELS``, a triplet has no label, a document's relevance is a float >= 0, a margin any float.
 """
 
 from __future__ import annotations
@@ -38,10 +38,25 @@ class UnknownName(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row: two texts (pair) or three (anchor, positive, negative)."""
+    """One row, and how its texts and its label are laid out by the task of its set.
+
+    ========  ============================  ===============================================================
+    task      texts                         label
+    ========  ============================  ===============================================================
+    sts       sentence, sentence            0..1 (float)
+    nli       premise, hypothesis           class id (int)
+    triplet   anchor, positive, negative    None
+    margin    anchor, positive, negative    a teacher's score(anchor, positive) - score(anchor, negative)
+    ranking   query, then its documents     relevance of each document, floats >= 0: len(texts) - 1 of them
+    ========  ============================  ===============================================================
+
+    The documents of a ranking row may be any number. ``retrieved`` says how many of them, from the first, an earlier
+    stage retrieved, in its order; those after are positives that it missed. None: the order means nothing.
+    """
 
     texts: tuple[str, ...]
-    label: float | int | None  # STS: 0..1 (float); NLI: class id (int); triplet: None
+    label: float | int | tuple[float, ...] | None
+    retrieved: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class DataSet:
 
     name: str  # registry name, e.g. "stsb"; for a local file its stem
     split: str  # "train" | "dev" | "test" | "all"
-    task: str  # "sts" | "nli" | "triplet"
+    task: str  # "sts" | "nli" | "triplet" | "margin" | "ranking"
     language: str  # "en" | "ko" | "en+ko" | "unknown" (a local file)
     examples: list[Example]
     files: dict[str, str]  # publisher's name, or a local file's path as given -> sha256, unpacked

@@ -189,8 +189,8 @@ def write_rows(args: argparse.Namespace, name: str, path: Path) -> dict[str, Any
         content["sentences"] = list(texts)[: args.limit or None]
         work |= {"sentences": len(content["sentences"])}
     else:
-        from sbert.build import load_sets
         from sbert.flags import Flags
+        from sbert.plan import load_sets
 
         limit = min((n for n in (args.limit, args.updates * args.batch_size) if n), default=0)
         flags = Flags(data_dir=args.data_dir)

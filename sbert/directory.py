@@ -295,3 +295,12 @@ def _pooling_config(description: Description, width: int) -> dict[str, Any]:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(to_json(value), encoding="utf8")
+
+
+def set_tokenizer_limit(folder: Path, max_length: int) -> None:
+    """Newer readers take the limit from the tokenizer's own config; write it there too."""
+    path = folder / "tokenizer_config.json"
+    config = read_json(path)
+    config["model_max_length"] = max_length
+    config.pop("local_files_only", None)  # how it was loaded here is nobody else's business
+    path.write_text(to_json(config), encoding="utf8")

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from sbert.precision import DTYPES, autocast
 
 if TYPE_CHECKING:
+    from sbert.cross_encoder import CrossEncoder
     from sbert.model import modelWithPooling
 
 log = logging.getLogger("sbert")
@@ -69,16 +70,27 @@ def tokenize(
     return Tokens(ids, truncated)
 
 
-def pad(rows: Sequence[Sequence[int]], pad_id: int, side: str = "right") -> dict[str, Tensor]:
-    """Lists of ids -> input_ids and attention_mask, both (B, T) int64 with T the longest row."""
+def pad(
+    rows: Sequence[Sequence[int]],
+    pad_id: int,
+    side: str = "right",
+    types: Sequence[Sequence[int]] | None = None,
+) -> dict[str, Tensor]:
+    """Lists of ids -> input_ids and attention_mask, both (B, T) int64 with T the longest row.
+
+    types: the token type of every id, where the model has them -> token_type_ids (B, T), 0 at padding.
+    """
     width = max((len(row) for row in rows), default=0)
     ids = np.full((len(rows), max(width, 1)), pad_id, dtype=np.int64)
-    mask = np.zeros_like(ids)
+    mask, kinds = np.zeros_like(ids), np.zeros_like(ids)
     for i, row in enumerate(rows):
         where = slice(0, len(row)) if side == "right" else slice(ids.shape[1] - len(row), None)
         ids[i, where] = row
         mask[i, where] = 1
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        if types is not None:
+            kinds[i, where] = types[i]
+    out = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+    return out if types is None else {**out, "token_type_ids": torch.from_numpy(kinds)}
 
 
 def length_sorted_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
@@ -159,16 +171,18 @@ def encode(
 
 
 def run_batches(
-    model: "modelWithPooling",
+    model: "modelWithPooling | CrossEncoder",
     ids: Sequence[Sequence[int]],
     forward: Callable[[dict[str, Tensor]], Tensor],
     *,
+    types: Sequence[Sequence[int]] | None = None,
     batch_tokens: int | None = None,
     precision: str = "fp32",
     progress: bool = False,
+    unit: str = "texts",
 ) -> tuple[Tensor, float]:
     """Runs ``forward`` over length-sorted, token-budgeted batches: ((N, ...) fp32 on the CPU in the order of ``ids``,
-    share of padding among the tokens computed)."""
+    share of padding among the tokens computed). types: the token types of ``ids``, where the model has them."""
     device, tokenizer = model.device, model.tokenizer
     pad_id, side = getattr(tokenizer, "pad_token_id", None) or 0, getattr(tokenizer, "padding_side", "right")
     budget = batch_tokens or BATCH_TOKENS.get(device.type, 2048)
@@ -176,12 +190,11 @@ def run_batches(
     modes, out, computed = [(m, m.training) for m in model.modules()], None, 0
     model.eval()
     try:
-        with tqdm(total=len(ids), unit=" texts", disable=None if progress else True, leave=False) as bar:
+        with tqdm(total=len(ids), unit=f" {unit}", disable=None if progress else True, leave=False) as bar:
             for batch in length_sorted_batches(lengths, budget):
-                features = {
-                    k: v.to(device, non_blocking=True)
-                    for k, v in pad([ids[i] for i in batch], pad_id, side).items()
-                }
+                kinds = None if types is None else [types[i] for i in batch]
+                padded = pad([ids[i] for i in batch], pad_id, side, kinds)
+                features = {k: v.to(device, non_blocking=True) for k, v in padded.items()}
                 computed += features["input_ids"].numel()
                 with autocast(device, precision):
                     vectors = forward(features)
@@ -193,7 +206,7 @@ def run_batches(
         for module, training in modes:  # one by one: a part that was frozen in eval mode stays so
             module.training = training
     if out is None:
-        out = torch.empty(0, model.width)
+        out = torch.empty(0, int(model.width))
     return out, 1 - sum(lengths) / computed if computed else 0.0
 
 

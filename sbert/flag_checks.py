@@ -38,15 +38,20 @@ def check(flags: Flags, given: set[str]) -> None:
         raise UsageError("--resume RUN writes into RUN: --output-dir and --run-name are for new runs")
     if flags.resume and flags.eval_only:
         raise UsageError("--resume continues a training run and --eval-only trains nothing: give one of them")
+    for f in fields(Flags):
+        if f.name in given and f.metadata.get("arch", flags.arch) != flags.arch and not flags.resume:
+            raise UsageError(
+                f"--{f.name.replace('_', '-')} is for --arch {f.metadata['arch']}; this run has --arch {flags.arch}"
+            )
     if flags.resume:
         return  # what else was typed is compared with the run's own flags
     if flags.eval_only:
         _check_eval_only(flags, given)
         return
     for name in flags.eval_data or ():
-        if not format_of(name) and SETS[parse_name(name)[0]].task == "nli":
+        if flags.arch == "bi" and not format_of(name) and SETS[parse_name(name)[0]].task == "nli":
             raise UsageError(
-                f"--eval-data {name} is NLI data; a trained model is scored on it with --dev-data {name}"
+                f"--eval-data {name} is NLI data; a trained bi-encoder is scored on it with --dev-data {name}"
             )
     if len(set(flags.train_data)) < len(flags.train_data):
         raise UsageError("--train-data names a set twice; --epochs passes over it more often")
@@ -68,10 +73,21 @@ def check(flags: Flags, given: set[str]) -> None:
             )
     objectives = objectives_of(flags)
     for f in fields(Flags):
-        if f.name in given and f.metadata.get("needs") not in (None, *objectives):
+        needs = f.metadata.get("needs")
+        if f.name in given and needs and not set(needs) & {"auto", *objectives}:
             raise UsageError(
-                f"--{f.name.replace('_', '-')} is for --objective {f.metadata['needs']}; this run has {', '.join(objectives)}"
+                f"--{f.name.replace('_', '-')} is for --objective {' and '.join(needs)}; this run has "
+                f"{', '.join(objectives)}"
             )
+    if "head_lr" in given and flags.arch == "bi" and not {"classification", "auto"} & set(objectives):
+        raise UsageError(
+            f"--head-lr is for --objective classification, or --arch cross; this run has {', '.join(objectives)}"
+        )
+    if flags.arch == "cross" and len({o == "classification" for o in objectives if o != "auto"}) > 1:
+        raise UsageError(
+            "--arch cross: classification gives a logit a class and the other objectives one score: one model "
+            "cannot be both; train on one, then start from its directory with --model"
+        )
     if flags.patience and flags.select_on == "last":
         raise UsageError("--patience waits for a better --select-on metric, and --select-on last has none")
 
@@ -95,16 +111,22 @@ def _check_sets(flags: Flags) -> None:
 
 def objectives_of(flags: Flags) -> list[str]:
     """One objective a training set, ``auto`` resolved. Raises UsageError when an objective cannot use the set."""
+    known, default = OBJECTIVES[flags.arch], DEFAULT_OBJECTIVE[flags.arch]
+    for objective in flags.objective:
+        if objective not in ("auto", *known):
+            raise UsageError(
+                f"--objective {objective} is not one of --arch {flags.arch}; allowed are auto, {', '.join(known)}"
+            )
     chosen = flags.objective if len(flags.objective) > 1 else flags.objective * len(flags.train_data)
     out = []
     for name, objective in zip(flags.train_data, chosen, strict=True):
         # a local file tells its task when it is read
         task = None if format_of(name) else SETS[parse_name(name)[0]].task
         if objective == "auto":
-            out.append(DEFAULT_OBJECTIVE[task] if task else "auto")
+            out.append(default[task] if task else "auto")
             continue
-        if task and task not in OBJECTIVES[objective]:
-            fitting = [o for o, tasks in OBJECTIVES.items() if task in tasks]
+        if task and task not in known[objective]:
+            fitting = [o for o, tasks in known.items() if task in tasks]
             raise UsageError(
                 f"--objective {objective} cannot train on {name}, which is {task} data; "
                 f"allowed are {', '.join(fitting)}"
@@ -135,7 +157,7 @@ def _check_eval_only(flags: Flags, given: set[str]) -> None:
     if not flags.eval_data:
         raise UsageError("--eval-only needs --eval-data: the sets to score")
     for name in flags.eval_data:
-        if not format_of(name) and SETS[parse_name(name)[0]].task == "nli":
+        if flags.arch == "bi" and not format_of(name) and SETS[parse_name(name)[0]].task == "nli":
             raise UsageError(
                 f"--eval-data {name} is NLI data: it takes a classifier, which a bi-encoder does not keep"
             )

@@ -9,14 +9,36 @@ from typing import Any, NoReturn
 
 POOLINGS = ("mean", "cls", "max", "mean_sqrt", "weighted_mean", "last")
 CONCATENATIONS = ("u,v", "|u-v|", "u*v", "|u-v|,u*v", "u,v,u*v", "u,v,|u-v|", "u,v,|u-v|,u*v")
-# objective -> the kind of data it trains on ("nli" data also makes triplets)
+# arch -> objective -> the kinds of data it trains on ("nli" data also makes triplets)
 OBJECTIVES = {
-    "classification": ("nli",),
-    "regression": ("sts",),
-    "cosent": ("sts",),
-    "triplet": ("triplet", "nli"),
+    "bi": {
+        "classification": ("nli",),
+        "regression": ("sts",),
+        "cosent": ("sts",),
+        "triplet": ("triplet", "nli"),
+        "margin-mse": ("margin",),
+    },
+    "cross": {
+        "classification": ("nli",),
+        "regression": ("sts",),
+        "bce": ("sts",),
+        "ranking": ("ranking", "triplet", "nli"),
+        "margin-mse": ("margin",),
+        "listnet": ("ranking",),
+        "lambda": ("ranking",),
+    },
 }
-DEFAULT_OBJECTIVE = {"nli": "classification", "sts": "regression", "triplet": "triplet"}
+EVERY_OBJECTIVE = tuple(dict.fromkeys(name for known in OBJECTIVES.values() for name in known))
+DEFAULT_OBJECTIVE = {
+    "bi": {"nli": "classification", "sts": "regression", "triplet": "triplet", "margin": "margin-mse"},
+    "cross": {
+        "nli": "classification",
+        "sts": "bce",
+        "triplet": "ranking",
+        "ranking": "ranking",
+        "margin": "margin-mse",
+    },
+}
 PER_STAGE = ("objective", "epochs", "batch_size", "lr", "head_lr", "warmup_ratio")
 
 
@@ -31,13 +53,28 @@ class Flags:
 
     # model
     model: str = _flag("model", "minilm (packaged all-MiniLM-L6-v2), a directory, or a hub id", "minilm")
-    arch: str = _flag("model", "bi-encoder", "bi", choices=("bi",))
+    arch: str = _flag(
+        "model", "bi-encoder (two vectors) or cross-encoder (one score a pair)", "bi", choices=("bi", "cross")
+    )
+    head: str | None = _flag(
+        "model",
+        "what reads the pair: classificationHead, or the library's own head for this encoder; default: the "
+        "model directory's, else classification",
+        choices=("classification", "native"),
+        arch="cross",
+    )
     pooling: str | None = _flag(
-        "model", "pooling of token vectors; default: the model directory's, else mean", choices=POOLINGS
+        "model",
+        "pooling of token vectors; default: the model directory's, else mean",
+        choices=POOLINGS,
+        arch="bi",
     )
     num_layers: int | None = _flag("model", "keep only the first N encoder layers", type=int, at_least=1)
     max_length: int | None = _flag(
-        "model", "tokens a text, longer ones are truncated; default: the model's own", type=int, at_least=3
+        "model",
+        "tokens a text or, with --arch cross, a pair; longer ones are truncated; default: the model's own",
+        type=int,
+        at_least=3,
     )
     normalize: str = _flag(
         "model",
@@ -46,6 +83,7 @@ class Flags:
         "features it would shrink",
         "auto",
         choices=("auto", "yes", "no"),
+        arch="bi",
     )
     # data
     train_data: list[str] = _flag(
@@ -86,10 +124,11 @@ class Flags:
     # objective
     objective: list[str] = _flag(
         "objective",
-        "auto: classification for NLI, regression for STS, triplet for triplets",
+        "auto: classification for NLI; regression for STS and triplet for triplets, or, of a cross-encoder, bce "
+        "and ranking; margin-mse for a teacher's margins",
         ["auto"],
         nargs="+",
-        choices=("auto", *OBJECTIVES),
+        choices=("auto", *EVERY_OBJECTIVE),
         metavar="O",
     )
     concat: str = _flag(
@@ -97,25 +136,33 @@ class Flags:
         "what the classifier sees of u and v (paper, Table 6)",
         "u,v,|u-v|",
         choices=CONCATENATIONS,
-        needs="classification",
+        needs=("classification",),
+        arch="bi",
     )
     margin: float = _flag(
-        "objective", "of the triplet objective", 1.0, type=float, at_least=0, needs="triplet"
+        "objective", "of the triplet objective", 1.0, type=float, at_least=0, needs=("triplet",)
     )
     distance: str = _flag(
         "objective",
         "of the triplet objective",
         "euclidean",
         choices=("euclidean", "manhattan", "cosine"),
-        needs="triplet",
+        needs=("triplet",),
     )
-    scale: float = _flag(
+    scale: float | None = _flag(
         "objective",
-        "of the CoSENT objective: cosines are multiplied by it",
-        20.0,
+        "what similarities are multiplied by; default: 20 for cosent, 10 for ranking",
         type=float,
         above=0,
-        needs="cosent",
+        needs=("cosent", "ranking"),
+    )
+    num_negatives: int = _flag(
+        "objective",
+        "of the ranking objective: documents of the batch's other queries, drawn for each query",
+        4,
+        type=int,
+        at_least=0,
+        needs=("ranking",),
     )
     # optimisation
     epochs: list[int] = _flag(
@@ -135,12 +182,11 @@ class Flags:
     )
     head_lr: list[float] = _flag(
         "optimisation",
-        "peak learning rate of a fresh classifier",
+        "peak learning rate of the classifier, or of a cross-encoder's head",
         [1e-3],
         nargs="+",
         type=float,
         above=0,
-        needs="classification",
     )
     weight_decay: float = _flag(
         "optimisation", "decoupled weight decay; not on biases and norms", 0.01, type=float, at_least=0
@@ -241,7 +287,7 @@ def build_parser() -> Parser:
         prog="train.py",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Train and evaluate a Sentence-BERT bi-encoder.",
+        description="Train and evaluate Sentence-BERT models: bi-encoders and cross-encoders.",
         epilog=EXAMPLES,
     )
     groups: dict[str, Any] = {}
@@ -271,11 +317,28 @@ EXAMPLES = """examples:
   python train.py                                                     the embedded samples
   python train.py --train-data stsb --epochs 4 --eval-data stsb       STS regression
   python train.py --train-data nli-en stsb --mix sequence --epochs 1 4
+  python train.py --arch cross --train-data stsb --eval-data stsb     cross-encoder
   python train.py --eval-only --model minilm --eval-data stsb sts12 sickr
   python train.py --resume runs/x
 """
 
 
+# what other trainers call a flag of ours
+OTHER_NAMES = {
+    "--learning-rate": "--lr",
+    "--num-train-epochs": "--epochs",
+    "--train-batch-size": "--batch-size",
+    "--per-device-train-batch-size": "--batch-size",
+    "--eval-batch-size": "--eval-batch-tokens",
+    "--gradient-accumulation-steps": "--accumulation",
+    "--max-seq-length": "--max-length",
+    "--fp16": "--precision",
+    "--bf16": "--precision",
+}
+
+
 def suggestion(word: str, allowed: Sequence[str]) -> str:
+    if word.replace("_", "-") in OTHER_NAMES:
+        return f"; here it is called {OTHER_NAMES[word.replace('_', '-')]}"
     close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""

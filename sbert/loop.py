@@ -19,13 +19,14 @@ from tqdm import tqdm
 
 from data.sampler import mixed_batches
 from sbert.checkpoint import restore_random_states, save_checkpoint
+from sbert.cross_encoder import CrossEncoder
 from sbert.errors import Interrupted, RunError
 from sbert.meter import Meter
 from sbert.model import modelWithPooling
 from sbert.optim import build_optimizer, learning_rate_factor
 from sbert.precision import autocast, grad_scaler
 from sbert.signals import SignalGuard
-from sbert.source import Source
+from sbert.source import TrainingSource
 
 log = logging.getLogger("sbert")
 MAX_SKIPPED = 20  # updates in a row whose gradients were not finite, before the run is given up
@@ -87,8 +88,8 @@ class Progress:
 
 
 def fit(
-    encoder: modelWithPooling,
-    sources: Sequence[Source],
+    encoder: modelWithPooling | CrossEncoder,
+    sources: Sequence[TrainingSource],
     settings: Settings,
     *,
     evaluate: Callable[[], dict[str, float]] = dict,
@@ -182,7 +183,7 @@ def fit(
 
 
 def _update(
-    sources: Sequence[Source],
+    sources: Sequence[TrainingSource],
     micro_batches: Sequence[tuple[int, list[int]]],
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
@@ -223,7 +224,7 @@ def _every(steps: float, total: int) -> int:
 
 
 def _evaluate(
-    encoder: modelWithPooling,
+    encoder: modelWithPooling | CrossEncoder,
     evaluate: Callable[[], dict[str, float]],
     settings: Settings,
     progress: Progress,

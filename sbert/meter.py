@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from sbert.source import Batch, Source
+from sbert.source import Batch, TrainingSource
 
 log = logging.getLogger("sbert")
 
@@ -15,7 +15,7 @@ class Meter:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[TrainingSource],
         scalars: Callable[[dict[str, float], int], None] | None,
         log_steps: int,
         first_update: int,

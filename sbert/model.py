@@ -28,14 +28,19 @@ from sbert.directory import (
     check_truncate_dim,
     read_description,
     read_facts,
+    set_tokenizer_limit,
     write_description,
 )
-from sbert.encoder import check_ids_fit, find_model, load_encoder, load_tokenizer, position_limit
+from sbert.encoder import (
+    UNBOUNDED,
+    check_ids_fit,
+    find_model,
+    load_encoder,
+    load_tokenizer,
+    position_limit,
+)
 from sbert.errors import RunError
-from sbert.jsonfile import read_json, to_json
 from sbert.pooling import POOLINGS, pool
-
-UNBOUNDED = 100_000  # tokenizers without a limit of their own claim 10^30
 
 
 class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it)
@@ -212,7 +217,7 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         with atomic_directory(Path(directory), ("sbert.json", "modules.json")) as folder:
             self.model.save_pretrained(folder)  # type: ignore[operator]
             self.tokenizer.save_pretrained(folder)
-            _set_tokenizer_limit(folder, self.max_length)
+            set_tokenizer_limit(folder, self.max_length)
             description = dataclasses.replace(
                 self.description, layers=list(self.layers), max_length=self.max_length
             )
@@ -229,12 +234,3 @@ def _rows(vectors: Any) -> Tensor:
     values = vectors.detach() if isinstance(vectors, Tensor) else torch.as_tensor(np.asarray(vectors))
     values = values.to("cpu", torch.float32)
     return values.unsqueeze(0) if values.dim() == 1 else values
-
-
-def _set_tokenizer_limit(folder: Path, max_length: int) -> None:
-    """Newer readers take the limit from the tokenizer's own config; write it there too."""
-    path = folder / "tokenizer_config.json"
-    config = read_json(path)
-    config["model_max_length"] = max_length
-    config.pop("local_files_only", None)  # how it was loaded here is nobody else's business
-    path.write_text(to_json(config), encoding="utf8")

@@ -8,7 +8,7 @@ Every objective is ``embed`` (the part with the encoder) followed by ``score`` (
 loop can also run the two apart (gradient caching) without knowing which objective it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,24 +16,43 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heads.pair_features import CONCATENATIONS, pair_features
-from losses import PAIRWISE, cosent_loss, cosine_regression_loss, triplet_loss
+from losses import PAIRWISE, cosent_loss, cosine_regression_loss, margin_mse_loss, triplet_loss
 from sbert.model import modelWithPooling
 
 Features = Sequence[dict[str, Tensor]]
 
 
 class Objective(nn.Module):
-    """Base: wraps a raw encoder into modelWithPooling, runs ``embed`` then ``score``."""
+    """Base: ``embed`` then ``score``. What an objective takes is told by ``tasks`` and ``columns``."""
 
-    task: str  # the kind of data it trains on: "nli", "sts" or "triplet"
+    model: Any  # a modelWithPooling, or a CrossEncoder
+    tasks: tuple[str, ...]  # the kinds of data it trains on: "nli", "sts", "triplet", ...
     columns: int = 2
+
+    def forward(self, features: Features, answer: Tensor | None = None) -> dict[str, Any]:
+        return self.score(self.embed(features), answer)
+
+    def embed(self, features: Features) -> list[Tensor]:
+        """The part with the encoder: features -> representations."""
+        raise NotImplementedError
+
+    def score(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
+        """The loss, in fp32 whatever the encoder ran in."""
+        with torch.autocast(representations[0].device.type, enabled=False):
+            return self.loss([r.float() for r in representations], answer)
+
+    def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class SiameseObjective(Objective):
+    """An objective on sentence embeddings; a raw encoder is wrapped into modelWithPooling."""
+
+    model: modelWithPooling
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model if isinstance(model, modelWithPooling) else modelWithPooling(model)
-
-    def forward(self, features: Features, answer: Tensor | None = None) -> dict[str, Any]:
-        return self.score(self.embed(features), answer)
 
     def embed(self, features: Features) -> list[Tensor]:
         """One (B, D) tensor a column.
@@ -44,21 +63,19 @@ class Objective(nn.Module):
         if len(features) != self.columns:
             raise ValueError(f"{type(self).__name__} takes {self.columns} text columns, got {len(features)}")
         sizes = [len(column["input_ids"]) for column in features]
-        batch = join(features)
-        order = batch["attention_mask"].sum(1).argsort(stable=True)
-        chunks = [
-            trim({key: value[rows] for key, value in batch.items()}) for rows in order.chunk(self.columns)
-        ]
-        vectors = torch.cat([self.model(**chunk)["sentence_embedding"] for chunk in chunks])
-        return list(vectors[order.argsort()].split(sizes))
+        vectors = length_sorted(
+            join(features), self.columns, lambda chunk: self.model(**chunk)["sentence_embedding"]
+        )
+        return list(vectors.split(sizes))
 
-    def score(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
-        """The loss, in fp32 whatever the encoder ran in."""
-        with torch.autocast(representations[0].device.type, enabled=False):
-            return self.loss([r.float() for r in representations], answer)
 
-    def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
-        raise NotImplementedError
+def length_sorted(
+    batch: dict[str, Tensor], chunks: int, run: Callable[[dict[str, Tensor]], Tensor]
+) -> Tensor:
+    """``run`` on rows sorted by length, in ``chunks`` parts, each cut to its own longest row; (rows, ...) in their order."""
+    order = batch["attention_mask"].sum(1).argsort(stable=True)
+    parts = [trim({key: value[rows] for key, value in batch.items()}) for rows in order.chunk(chunks)]
+    return torch.cat([run(part) for part in parts])[order.argsort()]
 
 
 def join(features: Features) -> dict[str, Tensor]:
@@ -77,13 +94,13 @@ def trim(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value[:, first : last + 1] for key, value in batch.items()}
 
 
-class modelForClassificationTraining(Objective):  # noqa: N801  (the name the write-up gave it)
+class modelForClassificationTraining(SiameseObjective):  # noqa: N801  (the name the write-up gave it)
     """Classification objective: ``softmax(W [u; v; |u - v|])``, cross-entropy (SBERT paper, section 3, figure 1).
 
     num_labels: K. concat: a key of heads.CONCATENATIONS. Also returns "logits": (B, K).
     """
 
-    task = "nli"
+    tasks = ("nli",)
 
     def __init__(self, model: nn.Module, num_labels: int = 3, concat: str = "u,v,|u-v|") -> None:
         super().__init__(model)
@@ -102,13 +119,13 @@ class modelForClassificationTraining(Objective):  # noqa: N801  (the name the wr
         return {"loss": F.cross_entropy(logits, answer), "logits": logits}
 
 
-class modelForRegressionTraining(Objective):  # noqa: N801
+class modelForRegressionTraining(SiameseObjective):  # noqa: N801
     """Regression objective: mean squared error of cos(u, v) and a score in 0..1 (SBERT paper, section 3, figure 2).
 
     Raises ValueError on a score outside 0..1: the reader scales scores, nothing after it does.
     """
 
-    task = "sts"
+    tasks = ("sts",)
 
     def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
         u, v = representations
@@ -116,10 +133,10 @@ class modelForRegressionTraining(Objective):  # noqa: N801
         return {"loss": cosine_regression_loss(u, v, answer), "cosine": PAIRWISE["cosine"](u, v).detach()}
 
 
-class modelForCoSENTTraining(Objective):  # noqa: N801
+class modelForCoSENTTraining(SiameseObjective):  # noqa: N801
     """CoSENT: within a batch, pairs with higher gold scores should have higher cosines (losses/cosent.py)."""
 
-    task = "sts"
+    tasks = ("sts",)
 
     def __init__(self, model: nn.Module, scale: float = 20.0) -> None:
         super().__init__(model)
@@ -130,10 +147,10 @@ class modelForCoSENTTraining(Objective):  # noqa: N801
         return {"loss": cosent_loss(PAIRWISE["cosine"](*representations), answer, scale=self.scale)}
 
 
-class modelForTripletTraining(Objective):  # noqa: N801
+class modelForTripletTraining(SiameseObjective):  # noqa: N801
     """Triplet objective: anchor nearer to positive than to negative by a margin (SBERT paper, section 3)."""
 
-    task = "triplet"
+    tasks = ("triplet",)
     columns = 3
 
     def __init__(self, model: nn.Module, margin: float = 1.0, distance: str = "euclidean") -> None:
@@ -143,3 +160,15 @@ class modelForTripletTraining(Objective):  # noqa: N801
     def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
         a, p, n = representations
         return {"loss": triplet_loss(a, p, n, margin=self.margin, distance=self.distance)}
+
+
+class modelForMarginMSETraining(SiameseObjective):  # noqa: N801
+    """Margin MSE: dot(a, p) - dot(a, n) learns a teacher's difference of scores (losses/margin_mse.py)."""
+
+    tasks = ("margin",)
+    columns = 3
+
+    def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
+        a, p, n = representations
+        assert answer is not None
+        return {"loss": margin_mse_loss(PAIRWISE["dot"](a, p), PAIRWISE["dot"](a, n), answer)}

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from sbert.cross_encoder import CrossEncoder
+
 
 def learning_rate_factor(update: int, total: int, warmup: int) -> float:
     """Share of the peak rate at an update (counted from 0): linear warm-up over ``warmup`` updates, then linear decay
@@ -17,15 +19,18 @@ def learning_rate_factor(update: int, total: int, warmup: int) -> float:
 def build_optimizer(
     encoder: nn.Module, objectives: Iterable[nn.Module], *, lr: float, head_lr: float, weight_decay: float
 ) -> torch.optim.AdamW:
-    """The encoder learns at ``lr``, what the objectives add (fresh classifiers) at ``head_lr``.
+    """The encoder learns at ``lr``; classifiers, in the objectives or in a cross-encoder, at ``head_lr``.
 
     Biases and layer norms (all one-dimensional parameters) are not decayed. Each group keeps its peak rate in
     ``group["peak"]``; the loop multiplies it by learning_rate_factor.
     """
-    inside = {id(p) for p in encoder.parameters()}
+    own_head = encoder.head_parameters() if isinstance(encoder, CrossEncoder) else []
+    head_ids = {id(p) for p in own_head}
+    body = [p for p in encoder.parameters() if id(p) not in head_ids]
+    inside = {id(p) for p in body}
     heads = {id(p): p for objective in objectives for p in objective.parameters() if id(p) not in inside}
     groups = []
-    for parameters, rate in ((list(encoder.parameters()), lr), (list(heads.values()), head_lr)):
+    for parameters, rate in ((body, lr), (list(heads.values()), head_lr)):
         trained = [p for p in parameters if p.requires_grad]
         for decay, chosen in (
             (weight_decay, [p for p in trained if p.dim() > 1]),

@@ -54,6 +54,44 @@ def similarity_table(metrics: Mapping[str, float], pairs: Mapping[str, int], mar
     return table(header, rows) + "\n" + note + notes(marks)
 
 
+def cross_tables(metrics: Mapping[str, float], pairs: Mapping[str, int], marks: Mapping[str, str]) -> str:
+    """What a cross-encoder came to: one table a kind of metrics, one row a set; confusion counts of NLI sets."""
+    out = []
+    for names in (
+        ("spearman", "pearson", "ap", "f1", "f1_threshold"),
+        ("accuracy", "f1_macro"),
+        ("mrr@10", "ndcg@10", "map", "base_mrr@10", "base_ndcg@10", "base_map"),
+    ):
+        keys = [key for key in pairs if f"{key}/{names[0]}" in metrics]
+        shown = [name for name in names if any(f"{key}/{name}" in metrics for key in keys)]
+        rows = [
+            [
+                key + "*" * (key in marks),
+                f"{pairs[key]:,}",
+                *(percent(metrics.get(f"{key}/{n}")) for n in shown),
+            ]
+            for key in keys
+        ]
+        if rows:
+            out.append(table(["set (x 100)", "rows", *shown], rows))
+    return "\n\n".join(out) + confusion_tables(metrics, pairs) + notes(marks)
+
+
+def confusion_tables(metrics: Mapping[str, float], pairs: Mapping[str, int]) -> str:
+    """Of every NLI set: rows the gold label, columns what was said."""
+    out = ""
+    for key in pairs:
+        found = {name: int(v) for name, v in metrics.items() if name.startswith(f"{key}/confusion/")}
+        labels = list(dict.fromkeys(name.split("/")[-1] for name in found))
+        if found:
+            rows = [
+                [gold, *(f"{found[f'{key}/confusion/{gold}/{said}']:,}" for said in labels)]
+                for gold in labels
+            ]
+            out += "\n\n" + table([f"{key}: gold \\ said", *labels], rows)
+    return out
+
+
 def before_after_table(
     before: Mapping[str, float],
     after: Mapping[str, float],
@@ -65,6 +103,8 @@ def before_after_table(
     for key, count in pairs.items():
         for name, label in (
             ("spearman_cosine", "Spearman"),
+            ("spearman", "Spearman"),
+            ("ndcg@10", "nDCG@10"),
             ("accuracy", "accuracy"),
             ("accuracy_cosine", "accuracy"),
         ):

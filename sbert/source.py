@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -28,9 +29,22 @@ class Batch:
     padded_tokens: int
 
 
+class TrainingSource(Protocol):
+    """What the loop needs of a training set, whichever objective it is for."""
+
+    name: str
+    lengths: list[int]  # tokens of each row, to group by
+    truncated_share: float
+
+    @property
+    def objective(self) -> Objective: ...
+
+    def batch(self, rows: Sequence[int], device: torch.device) -> Batch: ...
+
+
 @dataclass
 class Source:
-    """One training set: ``columns[c][row]`` are token ids, ``lengths[row]`` the longest column of a row."""
+    """One training set of a bi-encoder: ``columns[c][row]`` are token ids, ``lengths[row]`` the longest column of a row."""
 
     name: str
     objective: Objective
@@ -46,9 +60,10 @@ class Source:
         """Tokenizes each distinct text once. Raises RunError when the set is empty or not what the objective takes."""
         if not dataset.examples:
             raise RunError(f"{dataset.key}: no examples to train on")
-        if dataset.task != objective.task:
+        if dataset.task not in objective.tasks:
+            name = type(objective).__name__
             raise RunError(
-                f"{dataset.key} is {dataset.task} data; {type(objective).__name__} takes {objective.task}"
+                f"{dataset.key} is {dataset.task} data; {name} takes {' or '.join(objective.tasks)}"
             )
         tokenizer = tokenizing_model.tokenizer
         assert tokenizer is not None

@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("losses", "heads", "data", "sbert", "experiments")
 MAY_IMPORT = {"losses": set(), "heads": set(), "data": set(), "sbert": {"losses", "heads", "data"}}
 FOREIGN = {"sentence_transformers", "sklearn", "accelerate", "datasets"}
-PEERS = ROOT / "experiments" / "peers"  # scripts for another library's interpreter, started and never imported
+PEERS = (
+    ROOT / "experiments" / "peers"
+)  # scripts for another library's interpreter, started and never imported
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))] + [
     ROOT / "train.py"
 ]

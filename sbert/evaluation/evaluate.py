@@ -1,4 +1,4 @@
-"""Evaluate a bi-encoder, or an objective with a classifier, on any number of data sets at once.
+"""Evaluate a model, or an objective with a classifier, on any number of data sets at once.
 
 All distinct texts of all sets are embedded in one go, once for every measure and every set they appear in.
 """
@@ -11,34 +11,43 @@ import torch
 
 from data.examples import NLI_LABELS, DataSet
 from losses.similarity import PAIRWISE
+from sbert.cross_encoder import CrossEncoder
 from sbert.encode import Encoded, encode
+from sbert.evaluation.cross import evaluate_cross
 from sbert.evaluation.nli import classification_metrics
 from sbert.evaluation.sts import similarity_metrics
 from sbert.model import modelWithPooling
 from sbert.objectives import modelForClassificationTraining
+from sbert.predict import Predicted
 
 Metrics = dict[str, float]
+SIAMESE_TASKS = ("sts", "triplet", "margin")  # what two embeddings are enough for
 
 
-def evaluate(model: modelWithPooling, datasets: Sequence[DataSet] | DataSet, **options: Any) -> Metrics:
-    """STS sets: Pearson and Spearman of four measures; triplet sets: share of right orders by four measures.
+def evaluate(
+    model: modelWithPooling | CrossEncoder, datasets: Sequence[DataSet] | DataSet, **options: Any
+) -> Metrics:
+    """Of a bi-encoder: STS sets, Pearson and Spearman of four measures; triplet (and margin) sets, share of right
+    orders by four measures. NLI sets need a classifier and are passed over here: see evaluate_objective.
 
-    NLI sets need a classifier and are passed over here: see evaluate_objective. options: those of sbert.encode.encode.
+    Of a cross-encoder: see sbert.evaluation.cross. options: those of sbert.encode.encode or sbert.predict.predict.
     """
     metrics, _ = evaluate_with_report(model, datasets, **options)
     return metrics
 
 
 def evaluate_with_report(
-    model: modelWithPooling,
+    model: modelWithPooling | CrossEncoder,
     datasets: Sequence[DataSet] | DataSet,
     *,
     classifier: modelForClassificationTraining | None = None,
     **options: Any,
-) -> tuple[Metrics, Encoded | None]:
-    """``evaluate`` plus what encoding counted (distinct texts, truncated texts, padding)."""
+) -> tuple[Metrics, Encoded | Predicted | None]:
+    """``evaluate`` plus what encoding or scoring counted (distinct texts or pairs, truncated ones, padding)."""
     sets = [datasets] if isinstance(datasets, DataSet) else list(datasets)
-    sets = [s for s in sets if s.task != "nli" or classifier is not None]
+    if isinstance(model, CrossEncoder):
+        return evaluate_cross(model, sets, **options)
+    sets = [s for s in sets if s.task in SIAMESE_TASKS or (s.task == "nli" and classifier is not None)]
     for dataset in sets:
         if not dataset.examples:
             raise ValueError(f"{dataset.key} has no examples to score")
@@ -59,7 +68,7 @@ def evaluate_with_report(
         labels = [example.label for example in dataset.examples]
         if dataset.task == "sts":
             found = similarity_metrics(columns[0], columns[1], labels)  # type: ignore[arg-type]
-        elif dataset.task == "triplet":
+        elif dataset.task in ("triplet", "margin"):
             found = _triplet_metrics(*columns)
         else:
             found = _nli_metrics(classifier, columns[0], columns[1], labels)  # type: ignore[arg-type]

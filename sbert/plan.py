@@ -1,0 +1,196 @@
+"""What a run is to do: which sets, in which stages, scored on what, and the metric to select on."""
+
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import data
+from data.registry import SETS, format_of
+from sbert.errors import UsageError
+from sbert.evaluation.cross import takes
+from sbert.evaluation.evaluate import SIAMESE_TASKS
+from sbert.flag_checks import objectives_of
+from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, Flags
+
+log = logging.getLogger("sbert")
+
+
+@dataclass
+class Stage:
+    """One pass of ``fit``: sets trained together, the sets scored meanwhile, and the metric to select on."""
+
+    train: list[data.DataSet]
+    objectives: list[str]
+    dev: list[data.DataSet]
+    select_on: str | None
+    number: int
+
+
+def load_sets(
+    names: Sequence[str],
+    split: str | None,
+    flags: Flags,
+    *,
+    limit: int = 0,
+    seed: int = 0,
+    as_triplets: Sequence[bool] = (),
+) -> list[data.DataSet]:
+    """Sets by name, NLI ones turned into triplets where asked; ``limit`` > 0 keeps that many rows, drawn once.
+
+    Raises UsageError when two files would share one name in tables and records.
+    """
+    out: list[data.DataSet] = []
+    for i, name in enumerate(names):
+        dataset = data.load(name, data.split_for(name, split), data_dir=flags.data_dir)
+        if any(dataset.key == other.key for other in out):
+            raise UsageError(f"{name}: a set called {dataset.key} is named twice; rename one of the files")
+        if i < len(as_triplets) and as_triplets[i] and dataset.task == "nli":
+            dataset = data.triplets(dataset)
+        if 0 < limit < len(dataset):
+            rows = sorted(random.Random(seed).sample(range(len(dataset)), limit))
+            dataset = replace(dataset, examples=[dataset.examples[i] for i in rows])
+        out.append(dataset)
+    return out
+
+
+def load_stages(flags: Flags) -> list[Stage]:
+    """Training and dev sets of every stage, with objectives matched to what the files turned out to hold."""
+    wanted = objectives_of(flags)
+    sets = load_sets(
+        flags.train_data,
+        "train",
+        flags,
+        limit=flags.train_limit,
+        seed=flags.seed,
+        as_triplets=[objective in ("triplet", "ranking") for objective in wanted],
+    )
+    objectives: list[str] = []
+    for dataset, objective in zip(sets, wanted, strict=True):
+        one = DEFAULT_OBJECTIVE[flags.arch].get(dataset.task) if objective == "auto" else objective
+        if one is None or dataset.task not in OBJECTIVES[flags.arch][one]:
+            raise UsageError(
+                f"--objective {objective} of --arch {flags.arch} cannot train on {dataset.key}, which is "
+                f"{dataset.task} data"
+            )
+        objectives.append(one)
+    groups = [[i] for i in range(len(sets))] if flags.mix == "sequence" else [list(range(len(sets)))]
+    stages = []
+    for number, group in enumerate(groups):
+        names = (
+            flags.dev_data if flags.dev_data is not None else _dev_names([flags.train_data[i] for i in group])
+        )
+        chosen = [objectives[i] for i in group]
+        turned = bool({"triplet", "ranking"} & set(chosen))
+        dev = load_sets(names, "dev", flags, limit=flags.dev_limit, as_triplets=[turned] * len(names))
+        select_on = _select_on(flags, sets[group[-1]], dev, chosen)
+        _refuse_constant(select_on, dev)
+        stages.append(Stage([sets[i] for i in group], chosen, dev, select_on, number))
+    known = [key for stage in stages for key in selectable(stage.dev, stage.objectives, flags.arch)]
+    if flags.select_on not in ("auto", "last", *known):
+        raise UsageError(
+            f"--select-on {flags.select_on}: allowed are auto, last, {', '.join(dict.fromkeys(known))}"
+        )
+    if flags.patience and not any(stage.select_on for stage in stages):
+        raise UsageError("--patience waits for a better dev metric, and no dev set is scored in this run")
+    return stages
+
+
+def _dev_names(train: Sequence[str]) -> list[str]:
+    stems = [data.parse_name(name)[0] for name in train if not format_of(name)]
+    return [f"{stem}-dev" for stem in dict.fromkeys(stems) if "dev" in SETS[stem].splits]
+
+
+def _select_on(
+    flags: Flags, last_trained: data.DataSet, dev: Sequence[data.DataSet], objectives: Sequence[str]
+) -> str | None:
+    """The metric key of a stage, or None for its last step. ``auto`` never selects an NLI run on STS.
+
+    A key given by hand holds for the stages that score its set; the others choose as ``auto`` does.
+    """
+    available = selectable(dev, objectives, flags.arch)
+    if flags.select_on == "last":
+        return None
+    if flags.select_on in available:
+        return flags.select_on
+    local = last_trained.name not in SETS  # a file of somebody's own: any dev set of its kind speaks for it
+    mine = [
+        key
+        for key, d in available.items()
+        if d.task == last_trained.task and (d.name == last_trained.name or local)
+    ]
+    return mine[0] if mine else None
+
+
+def _refuse_constant(select_on: str | None, dev: Sequence[data.DataSet]) -> None:
+    """A set whose gold scores are all the same has no correlation: nothing can be selected on it."""
+    for d in dev:
+        chosen = select_on is not None and select_on.startswith(d.key + "/") and d.task == "sts"
+        if chosen and len({example.label for example in d.examples}) < 2:
+            raise UsageError(f"{d.key}: its {len(d)} gold scores do not differ, so there is no {select_on}")
+
+
+def selectable(dev: Sequence[data.DataSet], objectives: Sequence[str], arch: str) -> dict[str, data.DataSet]:
+    """Metric keys a stage computes on its dev sets; NLI takes the classifier of a classification objective."""
+    classifies = "classification" in objectives
+    if arch == "cross":
+        scored = [d for d in dev if d.task in takes(len(data.NLI_LABELS) if classifies else 1)]
+    else:
+        scored = [d for d in dev if d.task in SIAMESE_TASKS or (d.task == "nli" and classifies)]
+    return {f"{d.key}/{metric}": d for d in scored for metric in main_metrics(d, arch)}
+
+
+def main_metrics(dataset: data.DataSet, arch: str) -> list[str]:
+    """Metrics of a set that a model can be selected on, the usual one first."""
+    nli = ["accuracy", "f1_macro"]
+    if arch == "cross":
+        ranking = ["ndcg@10", "mrr@10", "map"]
+        known = {"sts": ["spearman", "pearson"], "nli": nli, "ranking": ranking}
+        return known.get(dataset.task, ["accuracy"])
+    triplet = ["accuracy_cosine", "accuracy_euclidean"]
+    return {"sts": ["spearman_cosine", "pearson_cosine"], "nli": nli}.get(dataset.task, triplet)
+
+
+def eval_names(flags: Flags) -> list[str]:
+    """--eval-data, or the test splits of the training sets that the model can be scored on (both languages of the
+    samples apart): a bi-encoder keeps no classifier, a cross-encoder is one or gives scores."""
+    classifies = flags.arch == "cross" and "classification" in objectives_of(flags)
+    if flags.eval_data is not None:
+        return flags.eval_data
+    out: list[str] = []
+    for name in flags.train_data:
+        stem = name if format_of(name) else data.parse_name(name)[0]
+        if stem == "samples-sts":
+            out += ["samples-sts-en", "samples-sts-ko"]
+        elif not format_of(name) and (SETS[stem].task == "nli") == classifies and "test" in SETS[stem].splits:
+            out.append(stem)
+    return list(dict.fromkeys(out))
+
+
+def overlap_marks(facts: dict[str, Any], trained: Sequence[str], evaluated: Sequence[str]) -> dict[str, str]:
+    """{"sts12-test": "..."} for every evaluated set that shares rows with a training set, this run's or an earlier's."""
+    before: list[Any] = list(facts.get("trained_on", []))
+    if facts.get("source") == "minilm":
+        before.append("minilm")
+    known = [name for name in [*before, *trained] if name == "minilm" or _registered(name)]
+    marks = {}
+    for name in evaluated:
+        warning = data.overlap_warning(known, name)
+        if warning:
+            marks[name if format_of(name) else _key(name)] = warning
+    return marks
+
+
+def _registered(name: str) -> bool:
+    try:
+        data.parse_name(name)
+    except data.DataError:
+        return False  # a set of somebody's own, known by its file's name
+    return not format_of(name)
+
+
+def _key(name: str) -> str:
+    stem, _ = data.parse_name(name)
+    split = data.split_for(name)
+    return stem if split == "all" else f"{stem}-{split}"

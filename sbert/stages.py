@@ -1,0 +1,135 @@
+"""The stages of a training run, one after the other, each starting from the model the one before selected."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+import data
+from sbert.build import Model, build_objective, build_source
+from sbert.checkpoint import load_checkpoint
+from sbert.errors import RunError
+from sbert.evaluation import evaluate_objective
+from sbert.flags import PER_STAGE, Flags
+from sbert.loop import Progress, Settings, fit
+from sbert.plan import Stage
+from sbert.run import RunDirectory
+
+
+def run_stages(
+    flags: Flags, stages: list[Stage], model: Model, run: RunDirectory, precision: str
+) -> list[dict[str, Any]]:
+    """Fits every stage that a resumed run has not finished yet; what each stage came to, first stage first."""
+    latest = run.latest_checkpoint() if flags.resume else None
+    resume = load_checkpoint(latest, model.device) if latest else None
+    history = resume["progress"]["earlier"] if resume else []
+    first_update = history[-1]["last_update"] if history else 0
+    writer = SummaryWriter(
+        str(run.path / "tensorboard"),
+        purge_step=(first_update + resume["progress"]["update"] + 1) if resume else None,
+    )
+
+    def scalars(numbers: dict[str, float], update: int) -> None:
+        try:
+            for name, value in numbers.items():
+                if "/confusion/" not in name:
+                    writer.add_scalar(name, value, update)
+        except OSError as error:
+            raise RunError(f"{run.path}/tensorboard: cannot be written: {error.strerror or error}") from None
+
+    for stage in stages:
+        model.facts["trained_on"] = [*model.facts.get("trained_on", []), *map(trained_name, stage.train)]
+        if stage.number < len(history):  # finished before the run was interrupted
+            continue
+        torch.manual_seed((flags.seed + 1000 * stage.number) % 2**64)
+        resumes = resume is not None and resume["progress"]["stage"] == stage.number
+        if stage.number and not resumes:
+            reload_weights(model, stage_folder(run, stage.number - 1, len(stages)))
+        progress = _fit_stage(
+            flags,
+            stage,
+            model,
+            settings_of(flags, stage, precision),
+            checkpoints=run.checkpoints,
+            model_folder=stage_folder(run, stage.number, len(stages)),
+            first_update=first_update,
+            earlier=history,
+            resume=resume if resumes else None,
+            scalars=scalars,
+        )
+        first_update += progress.update
+        history = [*history, _summary(stage, progress, first_update)]
+    writer.close()
+    return history
+
+
+def _fit_stage(flags: Flags, stage: Stage, model: Model, settings: Settings, **more: Any) -> Progress:
+    """Objectives (sets of one task share one classifier), sources, ``fit``."""
+    built = {name: build_objective(name, model, flags).to(model.device) for name in stage.objectives}
+    objectives = [built[name] for name in stage.objectives]
+    sources = [build_source(s, o, model) for s, o in zip(stage.train, objectives, strict=True)]
+    scored = built.get("classification", objectives[0])
+
+    def evaluate() -> dict[str, float]:
+        tokens = flags.eval_batch_tokens or None
+        return evaluate_objective(scored, stage.dev, precision=settings.precision, batch_tokens=tokens)
+
+    return fit(model, sources, settings, evaluate=evaluate, stage=stage.number, **more)
+
+
+def _summary(stage: Stage, progress: Progress, last_update: int) -> dict[str, Any]:
+    return {
+        "stage": stage.number,
+        "trained_on": [s.key for s in stage.train],
+        "objectives": stage.objectives,
+        "selected_on": stage.select_on or "last",
+        "best": progress.best,
+        "best_update": progress.best_update,
+        "last_update": last_update,
+        "skipped_updates": progress.skipped,
+        "train_seconds": round(progress.seconds, 2),
+        "evaluations": progress.history,
+    }
+
+
+def trained_name(dataset: data.DataSet) -> str:
+    """How a model remembers a set: a file of somebody's own must not pass for a registered set of the same name."""
+    return dataset.key if dataset.name in data.SETS else f"local:{dataset.key}"
+
+
+def stage_folder(run: RunDirectory, stage: int, stages: int) -> Path:
+    """model/ for the last stage; what earlier stages selected is kept beside it."""
+    return run.path / ("model" if stage == stages - 1 else f"model-stage-{stage + 1}")
+
+
+def reload_weights(model: Model, directory: Path) -> None:
+    """Puts the weights a stage selected back into the model that is being trained."""
+    model.load_state_dict(type(model).from_pretrained(directory).state_dict())
+
+
+def settings_of(flags: Flags, stage: Stage, precision: str) -> Settings:
+    def pick(name: str) -> Any:
+        values = getattr(flags, name)
+        return values[stage.number] if len(values) > 1 else values[0]
+
+    paper_epochs = 4 if all(s.task == "sts" for s in stage.train) else 1
+    return Settings(
+        **{
+            **{name: pick(name) for name in PER_STAGE if name != "objective"},
+            "epochs": pick("epochs") or paper_epochs,
+        },
+        accumulation=flags.accumulation,
+        precision=precision,
+        weight_decay=flags.weight_decay,
+        max_grad_norm=flags.max_grad_norm,
+        sampler=flags.batch_sampler,
+        seed=flags.seed,
+        eval_steps=flags.eval_steps,
+        save_steps=flags.save_steps,
+        log_steps=flags.log_steps,
+        save_limit=flags.save_limit,
+        patience=flags.patience,
+        select_on=stage.select_on,
+        max_updates=flags.max_updates,
+    )
