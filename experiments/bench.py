@@ -4,6 +4,9 @@
     python -m experiments.bench encode --peer-python .venv-peers/bin/python
     python -m experiments.bench train --task stsb --updates 300 --peer-python .venv-peers/bin/python
     python -m experiments.bench train --task nli --num-layers 4      # ours alone
+    python -m experiments.bench rerank --model runs/x/model --peer-python .venv-peers/bin/python
+
+rerank scores the pairs of an STS set with a cross-encoder (--head native, or on ELECTRA: the peer reads no other).
 
 Equal on both sides: model, rows (one file read by both), batch size, updates, learning rate and its schedule, weight
 decay, clipping, seed, threads. Each side's own: how it batches. Ours groups by length when training and fills a token
@@ -58,7 +61,7 @@ TASKS = {
 
 def build_parser() -> Parser:
     parser = Parser(prog="experiments.bench", allow_abbrev=False, description=PURPOSE)
-    parser.add_argument("what", choices=("encode", "train"))
+    parser.add_argument("what", choices=("encode", "train", "rerank"))
     parser.add_argument(
         "--peer-python", help="Python that has sentence-transformers; default: ours runs alone"
     )
@@ -81,7 +84,10 @@ def build_parser() -> Parser:
         "--threads", type=_at_least(0), default=0, help="CPU threads of both sides (0: all) [0]"
     )
     parser.add_argument(
-        "--limit", type=_at_least(0), default=0, help="only so many sentences or training rows (0: all) [0]"
+        "--limit",
+        type=_at_least(0),
+        default=0,
+        help="only so many sentences, pairs or training rows (0: all) [0]",
     )
     parser.add_argument("--output", help="[experiments/results/bench/WHAT-TASK.json]")
     return parser
@@ -112,8 +118,10 @@ def main(argv: Sequence[str]) -> int:
 
 def check(args: argparse.Namespace) -> None:
     """What can be known to be wrong before anything is loaded. Raises UsageError."""
-    if args.what == "encode" and {"nli", "samples-nli"} & set(args.task):
-        raise UsageError("encode takes the sentences of an STS set: --task stsb or samples-sts")
+    if args.what == "rerank" and args.model == "minilm":
+        raise UsageError("rerank needs --model, the directory of a trained cross-encoder of one label")
+    if args.what != "train" and {"nli", "samples-nli"} & set(args.task):
+        raise UsageError(f"{args.what} takes the sentences of an STS set: --task stsb or samples-sts")
     if not (0 < args.lr < math.inf):
         raise UsageError(f"--lr {args.lr}: must be above 0")
     args.threads = args.threads or cores()
@@ -180,14 +188,19 @@ def write_rows(args: argparse.Namespace, name: str, path: Path) -> dict[str, Any
 
     task = TASKS[name]
     splits = {s: data.load(task.sts, s, data_dir=args.data_dir) for s in ("train", "dev", "test")}
-    quality = "test" if args.what == "encode" else "dev"
+    quality = "dev" if args.what == "train" else "test"
     used = list(splits.values())
-    work: dict[str, Any] = {"quality_of": f"{splits[quality].key}/spearman_cosine"}
+    metric = "spearman" if args.what == "rerank" else "spearman_cosine"
+    work: dict[str, Any] = {"quality_of": f"{splits[quality].key}/{metric}"}
     content: dict[str, Any] = {split: columns(dataset) for split, dataset in splits.items()}
     if args.what == "encode":
         texts = dict.fromkeys(text for s in used for example in s.examples for text in example.texts)
         content["sentences"] = list(texts)[: args.limit or None]
         work |= {"sentences": len(content["sentences"])}
+    elif args.what == "rerank":
+        pairs = dict.fromkeys((e.texts[0], e.texts[1]) for s in used for e in s.examples)
+        content["pairs"] = list(pairs)[: args.limit or None]
+        work |= {"pairs": len(content["pairs"])}
     else:
         from sbert.flags import Flags
         from sbert.plan import load_sets

@@ -6,7 +6,7 @@ from typing import Any
 
 from sbert.report import percent, table
 
-UNITS = {"encode": "sentences/s", "train": "examples/s"}
+UNITS = {"encode": "sentences/s", "train": "examples/s", "rerank": "pairs/s"}
 SIDES = ("ours", "peer")
 
 

@@ -20,11 +20,13 @@ import torch
 
 from data import NLI_LABELS, DataSet, Example
 from data.sampler import mixed_batches
+from sbert.cross_encoder import CrossEncoder
 from sbert.encode import encode
 from sbert.evaluation import evaluate, similarity_metrics
 from sbert.loop import Settings, fit
 from sbert.model import modelWithPooling
 from sbert.objectives import Objective, modelForClassificationTraining, modelForRegressionTraining
+from sbert.predict import predict
 from sbert.run import environment
 from sbert.source import Source
 
@@ -33,7 +35,7 @@ WARM_UP_SENTENCES, WARM_UP_UPDATES = 64, 2
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench_worker", allow_abbrev=False)
-    parser.add_argument("what", choices=("encode", "train"))
+    parser.add_argument("what", choices=("encode", "train", "rerank"))
     parser.add_argument("--rows", required=True, help="JSON written by experiments.bench")
     parser.add_argument("--model", required=True, help="model directory")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
@@ -52,7 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     args = build_parser().parse_args(argv)
     content = json.loads(Path(args.rows).read_text(encoding="utf8"))
-    measured = encode_once(args, content) if args.what == "encode" else train_once(args, content)
+    once = {"encode": encode_once, "train": train_once, "rerank": rerank_once}[args.what]
+    measured = once(args, content)
     print(json.dumps({**measured, **setting(args)}), flush=True)
     return 0
 
@@ -77,6 +80,26 @@ def encode_once(args: argparse.Namespace, content: dict[str, Any]) -> dict[str, 
         "per_second": len(sentences) / seconds,
         "quality": similarity_metrics(u, v, test["labels"])["spearman_cosine"],
         "padding_share": encoded.padding_share,
+    }
+
+
+def rerank_once(args: argparse.Namespace, content: dict[str, Any]) -> dict[str, Any]:
+    """Pairs a second over all distinct pairs, and the Spearman of the scores of the test rows."""
+    model = CrossEncoder.from_pretrained(args.model, num_layers=args.num_layers, device=args.device)
+    if model.fresh or model.num_labels != 1:
+        raise SystemExit(f"--model {args.model}: not a trained cross-encoder of one label")
+    pairs = [(first, second) for first, second in content["pairs"]]
+    predict(model, pairs[:WARM_UP_SENTENCES], precision=args.precision)
+    started = time.perf_counter()
+    predicted = predict(model, pairs, precision=args.precision)
+    seconds = time.perf_counter() - started
+    test = _dataset("test", "sts", content["test"])
+    return {
+        "count": len(pairs),
+        "seconds": seconds,
+        "per_second": len(pairs) / seconds,
+        "quality": evaluate(model, test, precision=args.precision)["rows-test/spearman"],
+        "padding_share": predicted.padding_share,
     }
 
 

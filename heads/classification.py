@@ -11,9 +11,9 @@ DROPOUT_NAMES = (
     "classifier_dropout_prob",  # ALBERT
     "seq_classif_dropout",  # DistilBERT
     "cls_dropout",  # DeBERTa
-    "summary_last_dropout",  # XLNet, XLM
     "hidden_dropout_prob",  # what most fall back on when the first is None
     "hidden_dropout",
+    "summary_last_dropout",  # XLNet, XLM; ELECTRA has it for another head, so it comes after hidden_dropout_prob
     "dropout",
     "dropout_rate",  # T5
     "resid_pdrop",  # GPT-2

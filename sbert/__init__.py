@@ -4,14 +4,18 @@ from typing import Any
 
 _HOME = {
     "modelWithPooling": "sbert.model",
+    "CrossEncoder": "sbert.cross_encoder",
     "modelForClassificationTraining": "sbert.objectives",
     "modelForRegressionTraining": "sbert.objectives",
     "modelForTripletTraining": "sbert.objectives",
     "modelForCoSENTTraining": "sbert.objectives",
+    "modelForMarginMSETraining": "sbert.objectives",
     "evaluate": "sbert.evaluation",
     "fit": "sbert.loop",
     "Settings": "sbert.loop",
     "Source": "sbert.source",
+    "PairSource": "sbert.pair_source",
+    "RankingSource": "sbert.pair_source",
 }
 __all__ = list(_HOME)
 

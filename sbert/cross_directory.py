@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from heads.classification import classificationHead
 from heads.embedding import ACTIVATIONS
-from sbert.directory import CONFIG, FORMAT
+from sbert.directory import CONFIG, FORMAT, MIN_LENGTH, read_facts
 from sbert.encoder import is_classifier
 from sbert.errors import RunError
 from sbert.jsonfile import read_json, to_json
@@ -44,7 +44,7 @@ class CrossDescription:
 def read_cross(directory: Path) -> CrossDescription:
     """Reads our directories, sentence-transformers' and plain Hugging Face ones. Raises RunError, naming the file."""
     config = read_json(directory / "config.json")
-    facts = read_json(directory / "sbert.json") if (directory / "sbert.json").is_file() else {}
+    facts = read_facts(directory)
     _refuse_other_modules(directory)
     activation, where = _activation(directory, config)
     if activation is not None and activation not in ACTIVATIONS:
@@ -55,10 +55,16 @@ def read_cross(directory: Path) -> CrossDescription:
         num_labels = facts.get("num_labels")
         if type(num_labels) is not int or num_labels < 1:
             raise RunError(f"{directory}/sbert.json: num_labels {num_labels!r}; allowed: 1 or more")
-        return CrossDescription(facts["head"], num_labels, activation, facts.get("max_length"), facts)
+        max_length = facts.get("max_length")
+        if max_length is not None and (type(max_length) is not int or max_length < MIN_LENGTH):
+            allowed = f"null or an integer of at least {MIN_LENGTH}"
+            raise RunError(f"{directory}/sbert.json: max_length {max_length!r}; allowed: {allowed}")
+        return CrossDescription(facts["head"], num_labels, activation, max_length, facts)
     if is_classifier(directory):
         labels = config.get("num_labels", len(config.get("id2label") or {}) or 2)
-        return CrossDescription("native", int(labels), activation, None, facts)
+        if type(labels) is not int or labels < 1:
+            raise RunError(f"{directory}/config.json: num_labels {labels!r}; allowed: 1 or more")
+        return CrossDescription("native", labels, activation, None, facts)
     return CrossDescription(None, None, activation, None, facts)
 
 
@@ -108,10 +114,16 @@ def same_network(model: PreTrainedModel) -> bool:
 def load_head(directory: Path, head: classificationHead, electra: bool) -> list[str]:
     """Fills ``head`` with what the directory has for it; the names of the tensors that stay fresh.
 
-    A projection onto another number of labels stays fresh, the rest is kept. Raises RunError on a damaged file.
+    A projection onto another number of labels stays fresh, the rest is kept. Raises RunError on a file that is
+    damaged, is missing or holds another network.
     """
     stored = _electra_head(directory) if electra else _own_head(directory)
     ours = head.state_dict()
+    wrong = sorted(set(ours) - set(stored))
+    wrong += [k for k in ("dense.weight", "dense.bias") if k in stored and stored[k].shape != ours[k].shape]
+    if wrong:
+        path = directory if electra else directory / "head" / "model.safetensors"
+        raise RunError(f"{path}: not a classificationHead of this encoder: no {wrong[0]} that fits")
     fits = {name: value for name, value in stored.items() if name in ours and value.shape == ours[name].shape}
     head.load_state_dict({**ours, **fits})
     return sorted(set(ours) - set(fits))
@@ -120,7 +132,7 @@ def load_head(directory: Path, head: classificationHead, electra: bool) -> list[
 def _own_head(directory: Path) -> dict[str, Tensor]:
     path = directory / "head" / "model.safetensors"
     if not path.is_file():
-        return {}
+        raise RunError(f"{path}: no such file, though sbert.json names this head")
     try:
         return load_file(path)
     except Exception as error:  # the format's own exception classes; all mean that the file is damaged

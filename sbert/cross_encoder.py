@@ -10,6 +10,7 @@ Shape letters: B batch, T tokens, D width, K labels, N pairs.
 """
 
 import importlib.metadata
+import inspect
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ class CrossEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.head, self.tokenizer = model, head, tokenizer
+        self.takes_types = _takes_types(model)
+        if activation is not None and activation not in ACTIVATIONS:
+            raise ValueError(f"activation {activation!r}: allowed are {', '.join(ACTIVATIONS)}")
         self.activation = activation or (SIGMOID if self.num_labels == 1 else IDENTITY)
         self.max_length = max_length
         self.fresh: list[
@@ -79,6 +83,8 @@ class CrossEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
         """input_ids, attention_mask and, where the model has them, token_type_ids: (B, T) -> {"logits": (B, K)}."""
+        if not self.takes_types:
+            inputs.pop("token_type_ids", None)
         if self.head is None:
             out = self.model(input_ids=input_ids, attention_mask=attention_mask, **inputs)
             return {"logits": out.logits.float()}
@@ -134,8 +140,11 @@ class CrossEncoder(nn.Module):
     @max_length.setter
     def max_length(self, value: int | None) -> None:
         limit = position_limit(self.model)
-        if value is not None and (type(value) is not int or value < MIN_LENGTH):
-            raise RunError(f"--max-length {value!r}: must be an integer of at least {MIN_LENGTH}")
+        smallest = MIN_LENGTH  # or, so that something is left of both texts:
+        if self.tokenizer is not None:
+            smallest = self.tokenizer.num_special_tokens_to_add(pair=True) + 2
+        if value is not None and (type(value) is not int or value < smallest):
+            raise RunError(f"--max-length {value!r}: must be an integer of at least {smallest}")
         if value is not None and limit is not None and value > limit:
             raise RunError(f"--max-length {value}: this encoder has {limit} positions")
         self._max_length = value
@@ -179,6 +188,8 @@ class CrossEncoder(nn.Module):
         """
         if head is not None and head not in HEADS:
             raise ValueError(f"head {head!r}: allowed are {', '.join(HEADS)}")
+        if activation is not None and activation not in ACTIVATIONS:
+            raise ValueError(f"activation {activation!r}: allowed are {', '.join(ACTIVATIONS)}")
         directory = find_model(str(name))
         found = read_cross(directory)
         kind = head or found.head or "classification"
@@ -229,3 +240,12 @@ class CrossEncoder(nn.Module):
             write_cross(
                 folder, CrossDescription(kind, self.num_labels, self.activation, self.max_length, facts)
             )
+
+
+def _takes_types(model: PreTrainedModel) -> bool:
+    """Whether the encoder tells the second text from the first by token types; a tokenizer may give them all the same
+    (RoBERTa weights with a BERT tokenizer, as klue/roberta-base has them)."""
+    return (
+        "token_type_ids" in inspect.signature(model.forward).parameters
+        and getattr(model.config, "type_vocab_size", 2) > 1
+    )

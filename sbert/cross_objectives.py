@@ -34,6 +34,11 @@ class CrossObjective(Objective):
     def __init__(self, model: CrossEncoder) -> None:
         nn.Module.__init__(self)
         self.model = model
+        if self.tasks != ("nli",) and model.num_labels != 1:
+            name = type(self).__name__
+            raise ValueError(
+                f"{name} needs a model of one score a pair; this one has {model.num_labels} labels"
+            )
 
     def embed(self, features: Features) -> list[Tensor]:
         """[(P, K) logits]. The candidates of a ranking batch differ in length: they run in length-sorted chunks."""

@@ -176,6 +176,8 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         description = read_description(directory)
         encoder_directory = directory / description.encoder_path
         facts = read_facts(directory)
+        if facts.get("arch") == "cross":
+            raise RunError(f"{directory}: holds a cross-encoder (--arch cross, CrossEncoder.from_pretrained)")
         tokenizer = load_tokenizer(encoder_directory)
         if normalize is not None:
             description.layers = [x for x in description.layers if not isinstance(x, Normalize)]

@@ -103,6 +103,8 @@ class RankingSource:
                 queries.append(example.texts[0])
                 documents.append(listed)
                 relevance.append(grade)
+        if not queries:
+            raise RunError(f"{dataset.key}: no query has a relevant document, nothing to train on")
         longest = [(q, max(listed, key=len)) for q, listed in zip(queries, documents, strict=True)]
         tokens = tokenize_pairs(model.tokenizer, longest, model.max_length)
         warn_of_truncation(dataset.key, tokens.truncated, len(longest), model.max_length)

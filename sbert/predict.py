@@ -84,7 +84,7 @@ def predict(
 
 
 def _pair(pair: Pair) -> Pair:
-    texts = tuple(pair)
+    texts = () if isinstance(pair, str) else tuple(pair)  # a word of two letters is no pair
     if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"a pair is two strings, got {str(pair)[:80]!r}")
     return texts[0], texts[1]

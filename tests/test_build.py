@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from experiments.record import _repeatable
-from sbert.build import load_stages, overlap_marks, resolve_device
+from sbert.build import resolve_device
 from sbert.errors import RunError, UsageError
 from sbert.flag_checks import parse
 from sbert.model import modelWithPooling
+from sbert.plan import load_stages, overlap_marks
 from sbert.run import RunDirectory
 
 
@@ -70,7 +71,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_epochs_of_the_paper() -> None:
-    from train import settings_of
+    from sbert.stages import settings_of
 
     def epochs(*argv: str) -> list[int]:
         flags = parse(list(argv))[0]
@@ -89,9 +90,9 @@ def test_epochs_of_the_paper() -> None:
 def test_somebody_elses_file_does_not_pass_for_a_registered_set(tiny_model_dir: Path) -> None:
     model = modelWithPooling.from_pretrained(tiny_model_dir)
     model.facts["trained_on"] = ["local:stsb-train"]
-    assert overlap_marks(model, [], ["sts12"]) == {}
+    assert overlap_marks(model.facts, [], ["sts12"]) == {}
     model.facts["trained_on"] = ["stsb-train"]
-    assert list(overlap_marks(model, [], ["sts12"])) == ["sts12-test"]
+    assert list(overlap_marks(model.facts, [], ["sts12"])) == ["sts12-test"]
 
 
 def test_saving_never_replaces_what_is_not_a_model(tiny_model_dir: Path, tmp_path: Path) -> None:

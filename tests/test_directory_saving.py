@@ -82,7 +82,7 @@ def test_each_writer_at_the_limit_of_a_file_size(
         monkeypatch.setattr(model.model, "save_pretrained", lambda folder: None)
     if writer == "description":
         monkeypatch.setattr(type(model.tokenizer), "save_pretrained", lambda tokenizer, folder: None)
-        monkeypatch.setattr("sbert.model._set_tokenizer_limit", lambda folder, limit: None)
+        monkeypatch.setattr("sbert.model.set_tokenizer_limit", lambda folder, limit: None)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:

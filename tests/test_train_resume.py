@@ -126,6 +126,11 @@ LONG = {
         *STEPS, "--train-data", "samples-nli-en", "samples-sts-en", "--mix", "sequence", "--train-limit", 24,
         "--batch-size", 4, "--epochs", 3, 5,
     ),
+    # 5 updates an epoch, each drawing negatives of its own
+    "cross": (
+        *STEPS, "--arch", "cross", "--train-data", "samples-nli-en", "--objective", "ranking", "--train-limit", 18,
+        "--batch-size", 4, "--epochs", 8, "--num-negatives", 2,
+    ),
 }  # fmt: skip
 
 
@@ -158,6 +163,7 @@ def interrupted(run_train: TrainRunner, model_dir: Path, kind: str, update: int,
         ("accumulation", 6, signal.SIGTERM),
         ("sequence", 5, signal.SIGINT),
         ("sequence", 22, signal.SIGTERM),
+        ("cross", 7, signal.SIGTERM),
     ],
 )
 def test_a_stopped_run_goes_on_as_if_never_stopped(

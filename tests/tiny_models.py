@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from transformers import (
 )
 
 import data
+from sbert.cross_encoder import CrossEncoder
 from sbert.directory import Description
 from sbert.encoder import load_encoder, load_tokenizer
 from sbert.model import modelWithPooling
@@ -47,11 +49,13 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*frequent, *letters, *("##" + letter for letter in letters)]))
 
 
-def tiny_tokenizer(specials: tuple[str, ...] = BERT_SPECIALS, first: int = 0) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(
+    specials: tuple[str, ...] = BERT_SPECIALS, first: int = 0, types: bool = False
+) -> PreTrainedTokenizerFast:
     """WordPiece in lower case; accents are kept, since taking them off takes Hangul apart.
 
     specials: padding, unknown, opening, closing, mask. first: ids left free before them, so that the padding id is
-    not 0 where a family counts its positions from it.
+    not 0 where a family counts its positions from it. types: whether it tells both texts of a pair apart.
     """
     pad, unknown, opening, closing, mask = specials
     tokens = [*(f"[unused{i}]" for i in range(first)), *specials, *vocabulary()]
@@ -61,7 +65,7 @@ def tiny_tokenizer(specials: tuple[str, ...] = BERT_SPECIALS, first: int = 0) ->
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{opening} $A {closing}",
-        pair=f"{opening} $A {closing} $B {closing}",
+        pair=f"{opening} $A {closing} $B:1 {closing}:1",
         special_tokens=[(opening, ids[opening]), (closing, ids[closing])],
     )
     return PreTrainedTokenizerFast(
@@ -72,6 +76,7 @@ def tiny_tokenizer(specials: tuple[str, ...] = BERT_SPECIALS, first: int = 0) ->
         sep_token=closing,
         mask_token=mask,
         model_max_length=POSITIONS,
+        model_input_names=["input_ids", *(["token_type_ids"] if types else []), "attention_mask"],
     )
 
 
@@ -100,10 +105,10 @@ def tiny_config(family: str, tokenizer: PreTrainedTokenizerFast, layers: int = 2
     window = {"global_attn_every_n_layers": 2, "local_attention": 8}
     makers = {
         "bert": lambda: BertConfig(**common, **sizes),
-        "roberta": lambda: RobertaConfig(**common, **{**sizes, **after_padding}),
+        "roberta": lambda: RobertaConfig(**common, **{**sizes, **after_padding}, type_vocab_size=1),
         "electra": lambda: ElectraConfig(**common, **sizes, embedding_size=16),
         "distilbert": lambda: DistilBertConfig(**common, **distil, max_position_embeddings=POSITIONS),
-        "xlm-roberta": lambda: XLMRobertaConfig(**common, **{**sizes, **after_padding}),
+        "xlm-roberta": lambda: XLMRobertaConfig(**common, **{**sizes, **after_padding}, type_vocab_size=1),
         "mpnet": lambda: MPNetConfig(**common, **{**sizes, **after_padding}),
         "deberta-v2": lambda: DebertaV2Config(**common, **sizes, **relative, type_vocab_size=0),
         "modernbert": lambda: ModernBertConfig(**common, **sizes, **specials, **window),
@@ -114,18 +119,25 @@ def tiny_config(family: str, tokenizer: PreTrainedTokenizerFast, layers: int = 2
 FAMILIES = ("bert", "roberta", "electra", "distilbert", "xlm-roberta", "mpnet", "deberta-v2", "modernbert")
 
 
-def save_tiny(folder: Path, family: str = "bert", *, layers: int = 2, seed: int = 0) -> Path:
+def enlarge(parameters: Iterable[torch.nn.Parameter], std: float = 0.2) -> None:
+    """Random matrices, large enough that different texts give different numbers."""
+    with torch.no_grad():
+        for parameter in parameters:
+            if parameter.dim() > 1:
+                parameter.normal_(std=std)
+
+
+def save_tiny(
+    folder: Path, family: str = "bert", *, layers: int = 2, seed: int = 0, types: bool = False
+) -> Path:
     """A plain Hugging Face directory: config, weights, tokenizer. Weights are large enough that texts differ."""
     counted = family in ("roberta", "xlm-roberta", "mpnet")
-    tokenizer = tiny_tokenizer(ROBERTA_SPECIALS, first=1) if counted else tiny_tokenizer()
+    tokenizer = tiny_tokenizer(ROBERTA_SPECIALS, 1, types) if counted else tiny_tokenizer(types=types)
     config = tiny_config(family, tokenizer, layers)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModel.from_config(config)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.dim() > 1:
-                    parameter.normal_(std=0.2)
+        enlarge(model.parameters())
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -140,3 +152,14 @@ def tiny_model(directory: Path, pooling: Any = "mean", **description: Any) -> mo
         description=Description(**description),
     )
     return model.eval()
+
+
+def tiny_cross(
+    directory: Path, head: str = "classification", num_labels: int = 1, **options: Any
+) -> CrossEncoder:
+    """A cross-encoder on a tiny encoder, its head random and large enough that pairs differ in score."""
+    model = CrossEncoder.from_pretrained(directory, head=head, num_labels=num_labels, **options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        enlarge(model.head_parameters())
+    return model
