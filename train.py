@@ -69,7 +69,7 @@ def evaluate_only(flags: Flags, argv: list[str]) -> int:
     from sbert.build import build_model
     from sbert.evaluation.cross import takes
     from sbert.evaluation.evaluate import SIAMESE_TASKS, evaluate_with_report
-    from sbert.plan import load_sets, overlap_marks
+    from sbert.plan import load_sets, overlap_marks, scoring_options
     from sbert.report import cross_tables, similarity_table
     from sbert.run import RunDirectory
 
@@ -88,9 +88,7 @@ def evaluate_only(flags: Flags, argv: list[str]) -> int:
     run = RunDirectory.create(path, unique=not (flags.output_dir or flags.run_name))
     marks = overlap_marks(model.facts, [], flags.eval_data)
     started = time.perf_counter()
-    metrics, report = evaluate_with_report(
-        model, sets, precision=precision, progress=True, batch_tokens=flags.eval_batch_tokens or None
-    )
+    metrics, report = evaluate_with_report(model, sets, progress=True, **scoring_options(flags, precision))
     assert report is not None
     seconds = time.perf_counter() - started
     unit = "texts" if flags.arch == "bi" else "pairs"
@@ -182,13 +180,14 @@ def score_before(
     """Metrics of the untrained model, kept in before.json so that a resumed run does not compute them again."""
     from sbert.evaluation import evaluate
     from sbert.jsonfile import read_json
+    from sbert.plan import scoring_options
 
     path = run.path / "before.json"
     if getattr(model, "fresh", None):
         return {}  # the scores of a head that has learned nothing say nothing
     if flags.resume and path.exists():
         return {k: float("nan") if v is None else v for k, v in read_json(path).items()}
-    metrics = evaluate(model, sets, precision=precision, batch_tokens=flags.eval_batch_tokens or None)
+    metrics = evaluate(model, sets, **scoring_options(flags, precision))
     run.write(path, metrics)
     return metrics
 
@@ -207,11 +206,12 @@ def finish(
     from sbert.cross_encoder import CrossEncoder
     from sbert.evaluation import evaluate
     from sbert.model import modelWithPooling
+    from sbert.plan import scoring_options
     from sbert.report import before_after_table, confusion_tables
 
     arch = CrossEncoder if flags.arch == "cross" else modelWithPooling
     model = arch.from_pretrained(run.path / "model", device=device)
-    after = evaluate(model, test_sets, precision=precision, batch_tokens=flags.eval_batch_tokens or None)
+    after = evaluate(model, test_sets, **scoring_options(flags, precision))
     run.write(
         run.metrics_path,
         {**after, **{f"before/{k}": v for k, v in before.items()}, "marks": marks, "stages": histories},

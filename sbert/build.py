@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 import data
-from sbert.cross_encoder import CrossEncoder
+from sbert.cross_encoder import IDENTITY, CrossEncoder
 from sbert.cross_objectives import (
     CrossBinary,
     CrossClassification,
@@ -44,6 +44,7 @@ def build_model(flags: Flags, device: torch.device, objectives: Sequence[str] = 
             num_labels=labels if objectives else None,
             num_layers=flags.num_layers,
             max_length=flags.max_length,
+            activation=IDENTITY if "regression" in objectives else None,  # which trains the raw score
             device=device,
         )
         if cross.fresh and not objectives:

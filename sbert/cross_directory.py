@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from heads.classification import classificationHead
 from heads.embedding import ACTIVATIONS
-from sbert.directory import CONFIG, FORMAT, MIN_LENGTH, read_facts
+from sbert.directory import CONFIG, FORMAT, MIN_LENGTH, read_description, read_facts
 from sbert.encoder import is_classifier
 from sbert.errors import RunError
 from sbert.jsonfile import read_json, to_json
@@ -39,6 +39,13 @@ class CrossDescription:
     activation: str | None  # a key of heads.embedding.ACTIVATIONS
     max_length: int | None
     facts: dict[str, Any]
+
+
+def encoder_folder(directory: Path) -> Path:
+    """Where the encoder stands: older bi-encoder directories keep it in a folder of its own (0_Transformer)."""
+    if (directory / "config.json").is_file() or not (directory / "modules.json").is_file():
+        return directory
+    return directory / read_description(directory).encoder_path
 
 
 def read_cross(directory: Path) -> CrossDescription:

@@ -26,6 +26,7 @@ from sbert.atomic import atomic_directory
 from sbert.cross_directory import (
     HEADS,
     CrossDescription,
+    encoder_folder,
     load_head,
     read_cross,
     same_network,
@@ -74,9 +75,7 @@ class CrossEncoder(nn.Module):
             raise ValueError(f"activation {activation!r}: allowed are {', '.join(ACTIVATIONS)}")
         self.activation = activation or (SIGMOID if self.num_labels == 1 else IDENTITY)
         self.max_length = max_length
-        self.fresh: list[
-            str
-        ] = []  # parts of the head that hold random numbers, because no weights were there
+        self.fresh: list[str] = []  # parts of the head that are random, because no weights were there
         self.facts: dict[str, Any] = {}
 
     # ---------------------------------------------------------------- scores
@@ -90,10 +89,6 @@ class CrossEncoder(nn.Module):
             return {"logits": out.logits.float()}
         hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
         return {"logits": self.head(pool(hidden, attention_mask, ("cls",))).float()}
-
-    def activate(self, logits: Tensor) -> Tensor:
-        """The activation of this model on fp32 logits."""
-        return ACTIVATIONS[self.activation]()(logits.float())
 
     def predict(self, pairs: Pair | Iterable[Pair], **options: Any) -> np.ndarray:
         """Scores in the order given, fp32: (N,) for one label, (N, K) for several; one pair gives () or (K,).
@@ -190,12 +185,14 @@ class CrossEncoder(nn.Module):
             raise ValueError(f"head {head!r}: allowed are {', '.join(HEADS)}")
         if activation is not None and activation not in ACTIVATIONS:
             raise ValueError(f"activation {activation!r}: allowed are {', '.join(ACTIVATIONS)}")
-        directory = find_model(str(name))
+        root = find_model(str(name))
+        directory = encoder_folder(root)
         found = read_cross(directory)
         kind = head or found.head or "classification"
         labels = num_labels or found.num_labels or 1
         tokenizer = load_tokenizer(directory)
         if kind == "native":
+            tokenizer.padding_side = "right"  # the library's heads read position 0, padding or not
             encoder, fresh = load_classifier(directory, labels, num_layers)
             model = cls(encoder, None, tokenizer=tokenizer)
             model.fresh = ["classifier"] if fresh else []
@@ -214,7 +211,7 @@ class CrossEncoder(nn.Module):
         model.activation = activation or (found.activation if same_labels else None) or model.activation
         model.max_length = max_length or found.max_length
         model.facts = {
-            "source": found.facts.get("source", str(name) if str(name) == "minilm" else directory.name),
+            "source": found.facts.get("source", str(name) if str(name) == "minilm" else root.name),
             "num_layers": num_layers or found.facts.get("num_layers"),
             "trained_on": found.facts.get("trained_on", []),
         }

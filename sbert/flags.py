@@ -263,6 +263,14 @@ class Flags:
     eval_batch_tokens: int = _flag(
         "evaluation and saving", "padded tokens a batch when encoding (0: by device)", 0, type=int, at_least=0
     )
+    rerank: str = _flag(
+        "evaluation and saving",
+        "of ranking sets: every document, the positives an earlier stage missed as well (all), or only what it "
+        "retrieved",
+        "all",
+        choices=("all", "retrieved"),
+        arch="cross",
+    )
     # run
     output_dir: str | None = _flag("run", "where everything is written; default: runs/NAME")
     run_name: str | None = _flag("run", "name of the run; default: made from model, data and time")

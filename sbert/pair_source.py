@@ -93,7 +93,7 @@ class RankingSource:
             candidates = example.texts[1:]
             right = [d for d, grade in zip(candidates, label, strict=True) if grade > 0]
             answers.setdefault(example.texts[0], set()).update(right)
-            wrong = [d for d, grade in zip(candidates, label, strict=True) if grade <= 0]
+            wrong = [d for d, grade in zip(candidates, label, strict=True) if grade <= 0 and d not in right]
             lists = (
                 [((document, *wrong), (1.0, *[0.0] * len(wrong))) for document in right]
                 if objective.one_positive  # a row for each right document, the others left out of it

@@ -168,6 +168,14 @@ def eval_names(flags: Flags) -> list[str]:
     return list(dict.fromkeys(out))
 
 
+def scoring_options(flags: Flags, precision: str) -> dict[str, Any]:
+    """What every evaluation of a run is told."""
+    options: dict[str, Any] = {"precision": precision, "batch_tokens": flags.eval_batch_tokens or None}
+    if flags.arch == "cross":
+        options["always_rerank_positives"] = flags.rerank == "all"
+    return options
+
+
 def overlap_marks(facts: dict[str, Any], trained: Sequence[str], evaluated: Sequence[str]) -> dict[str, str]:
     """{"sts12-test": "..."} for every evaluated set that shares rows with a training set, this run's or an earlier's."""
     before: list[Any] = list(facts.get("trained_on", []))

