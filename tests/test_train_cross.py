@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from train_process import SMALL, TrainRunner, said
 
 from sbert import CrossEncoder
@@ -181,3 +182,18 @@ def test_regression_keeps_the_raw_score(run_train: TrainRunner, tiny_model_dir: 
     )  # fmt: skip
     assert result.code == 0, result.stderr
     assert CrossEncoder.from_pretrained(tmp_path / "run/model").activation == IDENTITY
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_cuda(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path, precision: str) -> None:
+    result = run_train(
+        "--arch", "cross", "--model", tiny_model_dir, *SMALL[:-1], precision, "--train-data", "samples-nli-en",
+        "--objective", "ranking", "--device", "cuda", "--output-dir", "run",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    model = CrossEncoder.from_pretrained(tmp_path / "run/model")
+    pairs = [("a cat", "a dog"), ("a longer sentence about a cat", "a dog")]
+    there = CrossEncoder.from_pretrained(tmp_path / "run/model", device="cuda").predict(pairs)
+    assert there == pytest.approx(model.predict(pairs), abs=1e-4)
