@@ -206,7 +206,7 @@ def finish(
     from sbert.cross_encoder import CrossEncoder
     from sbert.evaluation import evaluate
     from sbert.model import modelWithPooling
-    from sbert.plan import scoring_options
+    from sbert.plan import eval_names, scoring_options
     from sbert.report import before_after_table, confusion_tables
 
     arch = CrossEncoder if flags.arch == "cross" else modelWithPooling
@@ -239,8 +239,8 @@ model        {run.path}/model
 metrics      {run.metrics_path}
 TensorBoard  {tensorboard} --logdir {run.path}/tensorboard
 
-next: {python} train.py --eval-only{" --arch cross" * (flags.arch == "cross")} --model {run.path}/model --eval-data {" ".join(s.name for s in test_sets) or "stsb"}
-      {python} train.py --train-data stsb --epochs 4 --eval-data stsb korsts    # needs --data-dir or a network""")
+next: {python} train.py --eval-only{" --arch cross" * (flags.arch == "cross")} --model {run.path}/model --eval-data {" ".join(eval_names(flags)) or "stsb"}
+      {python} train.py{" --arch cross" * (flags.arch == "cross")} --train-data stsb --epochs 4 --eval-data stsb korsts    # needs --data-dir or a network""")
     return 0
 
 

@@ -12,6 +12,7 @@ done, with data hashes and how the scores are spread, is written beside the outp
 
 import argparse
 import json
+import math
 import random
 import sys
 from pathlib import Path
@@ -66,13 +67,14 @@ def run(args: argparse.Namespace) -> str:
         raise RunError(f"--teacher {args.teacher}: not a trained cross-encoder of one score a pair")
     options: dict[str, Any] = {"progress": True, "activation": IDENTITY if args.scores == "logit" else None}
     rows: list[dict[str, Any]]
+    clipped = 0
     if args.what == "pairs":
         if dataset.task != "sts":
             raise RunError(f"--data {args.data} is {dataset.task} data; pairs need sts data")
         pairs = sample(args, dataset)
-        values = [float(x) for x in teacher.predict(pairs, **options)]
-        if min(values) < 0 or max(values) > 1:  # a teacher without a sigmoid
-            values = [min(1.0, max(0.0, x)) for x in values]
+        raw = check_finite([float(x) for x in teacher.predict(pairs, **options)])
+        values = [min(1.0, max(0.0, x)) for x in raw]  # a teacher without a sigmoid
+        clipped = sum(x != y for x, y in zip(raw, values, strict=True))
         rows = [
             {"sentence1": a, "sentence2": b, "score": round(x, 6)}
             for (a, b), x in zip(pairs, values, strict=True)
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> str:
         texts = [e.texts for e in triplets.examples]
         if 0 < args.limit < len(texts):
             texts = [texts[i] for i in sorted(random.Random(args.seed).sample(range(len(texts)), args.limit))]
-        values = margins(teacher, texts, **options)  # type: ignore[arg-type]
+        values = check_finite(margins(teacher, texts, **options))  # type: ignore[arg-type]
         rows = [
             {"anchor": a, "positive": p, "negative": n, "margin": round(x, 6)}
             for (a, p, n), x in zip(texts, values, strict=True)
@@ -95,6 +97,7 @@ def run(args: argparse.Namespace) -> str:
     info = {
         "argv": args.argv,
         "rows": len(rows),
+        "clipped": clipped,
         "sha256": sha256_of(args.output),
         "data": dataset.files,
         "spread": spread,
@@ -102,7 +105,14 @@ def run(args: argparse.Namespace) -> str:
         "environment": environment(),
     }
     write_text_atomically(args.output.with_name(args.output.name + ".info.json"), to_json(info))
-    return table_of(spread) + f"\n\n{len(rows):,} rows written to {args.output}"
+    note = f", {clipped:,} of them with a score outside 0..1 put to the nearer end" if clipped else ""
+    return table_of(spread) + f"\n\n{len(rows):,} rows{note} written to {args.output}"
+
+
+def check_finite(values: list[float]) -> list[float]:
+    if not all(map(math.isfinite, values)):
+        raise RunError("the teacher gives scores that are not finite: nothing written")
+    return values
 
 
 def histogram(values: list[float]) -> dict[str, int]:

@@ -38,6 +38,8 @@ def bm25_neighbours(texts: Sequence[str], top_k: int) -> list[list[int]]:
     except ModuleNotFoundError:
         raise RunError("BM25 needs bm25s: pip install bm25s") from None
     tokens = [words(text) for text in texts]
+    if not any(tokens):
+        return [[] for _ in texts]
     index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
     index.index(tokens, show_progress=False)
     found, scores = index.retrieve(tokens, k=min(top_k + 1, len(texts)), show_progress=False)
@@ -61,6 +63,8 @@ def embedding_neighbours(vectors: np.ndarray, top_k: int, chunk: int = 1024) -> 
 
 def random_neighbours(count: int, top_k: int, seed: int) -> list[list[int]]:
     """``top_k`` other positions of each, drawn at random."""
+    if count < 2:
+        return [[] for _ in range(count)]
     rng = random.Random(seed)
     return [[(i + rng.randrange(1, count)) % count for _ in range(top_k)] for i in range(count)]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 import data
-from sbert.cross_encoder import IDENTITY, CrossEncoder
+from sbert.cross_encoder import IDENTITY, SIGMOID, CrossEncoder
 from sbert.cross_objectives import (
     CrossBinary,
     CrossClassification,
@@ -32,6 +32,16 @@ from sbert.pair_source import PairSource, RankingSource
 from sbert.source import Source, TrainingSource
 
 Model = modelWithPooling | CrossEncoder
+# what predict puts on the logits of a cross-encoder: the sigmoid where it was trained through one or for order alone
+ACTIVATION_OF = {
+    "classification": IDENTITY,
+    "regression": IDENTITY,
+    "margin-mse": IDENTITY,
+    "bce": SIGMOID,
+    "ranking": SIGMOID,
+    "listnet": SIGMOID,
+    "lambda": SIGMOID,
+}
 
 
 def build_model(flags: Flags, device: torch.device, objectives: Sequence[str] = ()) -> Model:
@@ -44,7 +54,7 @@ def build_model(flags: Flags, device: torch.device, objectives: Sequence[str] = 
             num_labels=labels if objectives else None,
             num_layers=flags.num_layers,
             max_length=flags.max_length,
-            activation=IDENTITY if "regression" in objectives else None,  # which trains the raw score
+            activation=ACTIVATION_OF[objectives[-1]] if objectives else None,
             device=device,
         )
         if cross.fresh and not objectives:
@@ -52,7 +62,7 @@ def build_model(flags: Flags, device: torch.device, objectives: Sequence[str] = 
                 f"--model {flags.model}: an encoder without a trained head: train it with --arch cross"
             )
         if labels > 1 and objectives:
-            cross.name_labels(data.NLI_LABELS)
+            cross.set_labels(data.NLI_LABELS)
         return cross
     normalize = {"yes": True, "no": False, "auto": None}[flags.normalize]
     if flags.normalize == "auto" and {"classification", "triplet"} & set(objectives):

@@ -11,6 +11,7 @@ Shape letters: B batch, T tokens, D width, K labels, N pairs.
 
 import importlib.metadata
 import inspect
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ class CrossEncoder(nn.Module):
         """
         from sbert.predict import predict
 
+        if isinstance(pairs, str):
+            raise ValueError(f"a pair is two strings, got the one {pairs[:80]!r}")
         pairs = pairs if isinstance(pairs, tuple) else list(pairs)
         if len(pairs) == 2 and all(isinstance(text, str) for text in pairs):
             return predict(self, [(pairs[0], pairs[1])], **options).scores[0]  # type: ignore[list-item]
@@ -149,8 +152,28 @@ class CrossEncoder(nn.Module):
         """Numbers a pair gives, K: what the vectors of a bi-encoder call D."""
         return self.num_labels
 
-    def name_labels(self, names: Sequence[str]) -> None:
-        """Writes the class names into the config, where other readers look for them."""
+    def label_order(self, names: Sequence[str]) -> list[int]:
+        """The column of each class: logits[:, order] is in the order of ``names``, as the config calls its classes.
+
+        A config that calls them LABEL_0, LABEL_1, ... is taken to have that order already. Raises RunError when it
+        has other names.
+        """
+        known = {str(name).lower(): int(i) for i, name in (self.model.config.id2label or {}).items()}
+        if len(known) == self.num_labels and set(known) == set(names):
+            return [known[name] for name in names]
+        if len(names) == self.num_labels and all(re.fullmatch(r"label_\d+", name) for name in known):
+            return list(range(self.num_labels))
+        raise RunError(f"this cross-encoder's labels are {', '.join(known)}; needed are {', '.join(names)}")
+
+    def set_labels(self, names: Sequence[str]) -> None:
+        """Puts the classes into the order of ``names`` (rows of the projection are moved) and names them so."""
+        if not self.fresh:
+            order = self.label_order(names)
+            inside = {id(module) for module in self.model.base_model.modules()}
+            linear = [m for m in self.modules() if isinstance(m, nn.Linear) and id(m) not in inside]
+            with torch.no_grad():
+                for parameter in linear[-1].parameters():  # the projection is the last layer of every head
+                    parameter.copy_(parameter[order].clone())
         self.model.config.id2label = dict(enumerate(names))
         self.model.config.label2id = {name: i for i, name in enumerate(names)}
 
@@ -159,7 +182,10 @@ class CrossEncoder(nn.Module):
         if self.head is not None:
             return list(self.head.parameters())
         inside = {id(p) for p in self.model.base_model.parameters()}
-        return [p for p in self.model.parameters() if id(p) not in inside]
+        named = (
+            self.model.named_parameters()
+        )  # BERT's pooler stands in the encoder and is read by the head alone
+        return [p for name, p in named if id(p) not in inside or ".pooler." in name]
 
     # ---------------------------------------------------------------- directories
 
@@ -185,6 +211,8 @@ class CrossEncoder(nn.Module):
             raise ValueError(f"head {head!r}: allowed are {', '.join(HEADS)}")
         if activation is not None and activation not in ACTIVATIONS:
             raise ValueError(f"activation {activation!r}: allowed are {', '.join(ACTIVATIONS)}")
+        if num_labels is not None and num_labels < 1:
+            raise ValueError(f"num_labels {num_labels}: must be at least 1")
         root = find_model(str(name))
         directory = encoder_folder(root)
         found = read_cross(directory)
@@ -209,7 +237,7 @@ class CrossEncoder(nn.Module):
         check_ids_fit(directory, tokenizer, encoder)
         same_labels = found.num_labels == labels
         model.activation = activation or (found.activation if same_labels else None) or model.activation
-        model.max_length = max_length or found.max_length
+        model.max_length = found.max_length if max_length is None else max_length
         model.facts = {
             "source": found.facts.get("source", str(name) if str(name) == "minilm" else root.name),
             "num_layers": num_layers or found.facts.get("num_layers"),

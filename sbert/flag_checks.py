@@ -74,7 +74,7 @@ def check(flags: Flags, given: set[str]) -> None:
     objectives = objectives_of(flags)
     for f in fields(Flags):
         needs = f.metadata.get("needs")
-        if f.name in given and needs and not set(needs) & {"auto", *objectives}:
+        if f.name in given and needs and "auto" not in objectives and not set(needs) & set(objectives):
             raise UsageError(
                 f"--{f.name.replace('_', '-')} is for --objective {' and '.join(needs)}; this run has "
                 f"{', '.join(objectives)}"
@@ -83,13 +83,18 @@ def check(flags: Flags, given: set[str]) -> None:
         raise UsageError(
             f"--head-lr is for --objective classification, or --arch cross; this run has {', '.join(objectives)}"
         )
-    if flags.arch == "cross" and len({o == "classification" for o in objectives if o != "auto"}) > 1:
+    check_one_head(flags.arch, [objective for objective in objectives if objective != "auto"])
+    if flags.patience and flags.select_on == "last":
+        raise UsageError("--patience waits for a better --select-on metric, and --select-on last has none")
+
+
+def check_one_head(arch: str, objectives: Sequence[str]) -> None:
+    """Raises UsageError when a cross-encoder would need two heads."""
+    if arch == "cross" and len({objective == "classification" for objective in objectives}) > 1:
         raise UsageError(
             "--arch cross: classification gives a logit a class and the other objectives one score: one model "
             "cannot be both; train on one, then start from its directory with --model"
         )
-    if flags.patience and flags.select_on == "last":
-        raise UsageError("--patience waits for a better --select-on metric, and --select-on last has none")
 
 
 def _check_sets(flags: Flags) -> None:

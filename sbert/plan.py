@@ -4,6 +4,7 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import data
@@ -11,7 +12,7 @@ from data.registry import SETS, format_of
 from sbert.errors import UsageError
 from sbert.evaluation.cross import takes
 from sbert.evaluation.evaluate import SIAMESE_TASKS
-from sbert.flag_checks import objectives_of
+from sbert.flag_checks import check_one_head, objectives_of
 from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, Flags
 
 log = logging.getLogger("sbert")
@@ -75,6 +76,7 @@ def load_stages(flags: Flags) -> list[Stage]:
                 f"{dataset.task} data"
             )
         objectives.append(one)
+    check_one_head(flags.arch, objectives)
     groups = [[i] for i in range(len(sets))] if flags.mix == "sequence" else [list(range(len(sets)))]
     stages = []
     for number, group in enumerate(groups):
@@ -92,6 +94,14 @@ def load_stages(flags: Flags) -> list[Stage]:
         raise UsageError(
             f"--select-on {flags.select_on}: allowed are auto, last, {', '.join(dict.fromkeys(known))}"
         )
+    for name in flags.dev_data or ():
+        loaded = [
+            d for stage in stages for d in stage.dev if name in d.files or d.key.startswith(Path(name).name)
+        ]
+        if loaded and not any(key.startswith(d.key + "/") for d in loaded for key in known):
+            raise UsageError(
+                f"--dev-data {name} is {loaded[0].task} data, which nothing this run trains can score"
+            )
     if flags.patience and not any(stage.select_on for stage in stages):
         raise UsageError("--patience waits for a better dev metric, and no dev set is scored in this run")
     return stages
@@ -146,7 +156,10 @@ def main_metrics(dataset: data.DataSet, arch: str) -> list[str]:
     nli = ["accuracy", "f1_macro"]
     if arch == "cross":
         ranking = ["ndcg@10", "mrr@10", "map"]
-        known = {"sts": ["spearman", "pearson"], "nli": nli, "ranking": ranking}
+        sts = ["spearman", "pearson"]
+        if {example.label for example in dataset.examples} <= {0.0, 1.0}:
+            sts += ["ap", "f1"]
+        known = {"sts": sts, "nli": nli, "ranking": ranking}
         return known.get(dataset.task, ["accuracy"])
     triplet = ["accuracy_cosine", "accuracy_euclidean"]
     return {"sts": ["spearman_cosine", "pearson_cosine"], "nli": nli}.get(dataset.task, triplet)

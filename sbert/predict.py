@@ -98,6 +98,8 @@ def rank(
         raise ValueError(f"rank needs a model of one score a pair; this one has {model.num_labels} labels")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k {top_k}: must be at least 1")
+    if isinstance(documents, str):
+        raise ValueError("documents must be a list of strings, not one string")
     documents = list(documents)
     scores = predict(model, [(query, document) for document in documents], **options).scores
     order = np.argsort(-scores, kind="stable")[:top_k]

@@ -68,7 +68,12 @@ def cross_tables(metrics: Mapping[str, float], pairs: Mapping[str, int], marks: 
             [
                 key + "*" * (key in marks),
                 f"{pairs[key]:,}",
-                *(percent(metrics.get(f"{key}/{n}")) for n in shown),
+                *(
+                    f"{metrics[f'{key}/{n}']:.4f}"
+                    if n == "f1_threshold" and f"{key}/{n}" in metrics
+                    else percent(metrics.get(f"{key}/{n}"))
+                    for n in shown
+                ),
             ]
             for key in keys
         ]

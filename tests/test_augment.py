@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import data
 from experiments import augment as command
@@ -124,6 +125,24 @@ def test_one_line(
     err = capsys.readouterr().err.strip()
     assert words in err and "\n" not in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_without_words_or_company() -> None:
+    assert augment.bm25_neighbours(["!", "🎈"], 2) == [[], []]
+    assert augment.random_neighbours(1, 3, 0) == [[]]
+
+
+def test_a_teacher_whose_scores_are_no_numbers(
+    tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = CrossEncoder.from_pretrained(tiny_model_dir)
+    with torch.no_grad():
+        teacher.head.out_proj.bias.fill_(float("nan"))  # type: ignore[union-attr]
+    teacher.save_pretrained(tmp_path / "nan")
+    argv = ["pairs", "--teacher", str(tmp_path / "nan"), "--data", "samples-sts-en", "--samplers", "random"]
+    assert command.main([*argv, "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert "scores that are not finite: nothing written" in capsys.readouterr().err
+    assert not (tmp_path / "x.jsonl").exists()
 
 
 def test_an_untrained_teacher_is_refused(

@@ -325,8 +325,8 @@ def test_rank_needs_one_score(directories: dict[str, Path]) -> None:
 def test_head_parameters_are_all_but_the_encoder(directories: dict[str, Path]) -> None:
     for head, count in (
         ("classification", 4),
-        ("native", 2),
-    ):  # BERT's own head: one projection after its pooler
+        ("native", 4),
+    ):  # BERT's own head: its pooler and one projection
         model = CrossEncoder.from_pretrained(directories["bert"], head=head)
         found = model.head_parameters()
         assert len(found) == count and found[-1].shape == (1,) and found[0].shape[-1] == WIDTH

@@ -303,7 +303,11 @@ def test_the_head_learns_at_its_own_rate(tiny_model_dir: Path, head: str, kind: 
         (g["lr"], g["peak"], g["weight_decay"], {names[id(p)] for p in g["params"]})
         for g in optimizer.param_groups
     ]
-    own = {"head.dense", "head.out_proj"} if head == "classification" else {"model.classifier"}
+    own = (
+        {"head.dense", "head.out_proj"}
+        if head == "classification"
+        else {"model.bert.pooler.dense", "model.classifier"}
+    )
     body = {name for name in names.values() if name.rsplit(".", 1)[0] not in own}
     flat = {name for name, p in model.named_parameters() if p.dim() == 1}
     assert found == [

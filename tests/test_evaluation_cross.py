@@ -8,10 +8,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import pearsonr, spearmanr
 
-from data import DataSet, Example
+from data import NLI_LABELS, DataSet, Example
 from sbert import CrossEncoder, evaluate
+from sbert.errors import RunError
 from sbert.evaluation import cross as module
 from sbert.predict import Predicted
 
@@ -90,6 +92,37 @@ def test_nli_of_three_labels(tiny_model_dir: Path) -> None:
         found["n/confusion/entailment/neutral"] == 1 and found["n/confusion/contradiction/contradiction"] == 1
     )
     assert not any(key.startswith("s/") for key in found)
+
+
+@pytest.mark.parametrize("head", ["classification", "native"])
+def test_classes_are_matched_by_name(tiny_model_dir: Path, head: str) -> None:
+    """A published model may list its classes in another order."""
+    model = CrossEncoder.from_pretrained(tiny_model_dir, num_labels=3, head=head)
+    names = ["ENTAILMENT", "neutral", "contradiction"]
+    model.model.config.id2label = dict(enumerate(names))
+    logits = torch.from_numpy(model.predict(PAIRS))
+    with mock.patch.object(module, "predict", lambda *_, **__: Predicted(np.array([[9.0, 0, 0]]), 1, 0, 0.0)):
+        assert evaluate(model, dataset("n", "nli", Example(("a", "b"), 1)))["n/accuracy"] == 1  # entailment
+    model.fresh = []
+    model.set_labels(NLI_LABELS)
+    assert list(model.model.config.id2label.values()) == list(NLI_LABELS)
+    torch.testing.assert_close(torch.from_numpy(model.predict(PAIRS)), logits[:, [2, 0, 1]])
+    model.model.config.id2label = {0: "a", 1: "b", 2: "c"}
+    with pytest.raises(RunError, match="labels are a, b, c; needed are contradiction, entailment, neutral"):
+        evaluate(model, dataset("n", "nli", Example(("a", "b"), 1)))
+
+
+@pytest.mark.parametrize("task", ["sts", "ranking", "triplet"])
+def test_scores_that_are_no_numbers(tiny_model_dir: Path, task: str) -> None:
+    model = CrossEncoder.from_pretrained(tiny_model_dir)
+    with torch.no_grad():
+        model.head.out_proj.bias.fill_(float("nan"))  # type: ignore[union-attr]
+    example = {
+        "sts": Example(("a", "b"), 0.5), "ranking": Example(("a", "b", "c"), (1.0, 0.0)),
+        "triplet": Example(("a", "b", "c"), None),
+    }[task]  # fmt: skip
+    with pytest.raises(RunError, match=r"scores are not finite, the first is of \('a', 'b'\)"):
+        evaluate(model, dataset("s", task, example))
 
 
 def test_no_examples(tiny_model_dir: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from train_process import SMALL, TrainRunner, said
+from train_process import NLI_HEADER, SMALL, STS_HEADER, TrainRunner, said
 
 from sbert import CrossEncoder
-from sbert.cross_encoder import IDENTITY
+from sbert.cross_encoder import IDENTITY, SIGMOID
 
 
 def metrics(folder: Path) -> dict[str, Any]:
@@ -175,13 +175,38 @@ def test_a_model_of_the_other_kind(run_train: TrainRunner, tiny_model_dir: Path,
     assert not (tmp_path / "run").exists()
 
 
-def test_regression_keeps_the_raw_score(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path) -> None:
+def test_the_activation_is_that_of_the_last_objective(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path
+) -> None:
     result = run_train(
         "--arch", "cross", "--model", tiny_model_dir, *SMALL, "--train-data", "samples-sts-en", "--objective",
         "regression", "--eval-data", "--output-dir", "run",
     )  # fmt: skip
     assert result.code == 0, result.stderr
     assert CrossEncoder.from_pretrained(tmp_path / "run/model").activation == IDENTITY
+    result = run_train(
+        "--arch", "cross", "--model", "run/model", *SMALL, "--train-data", "samples-sts-en", "--eval-data",
+        "--output-dir", "then",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    assert CrossEncoder.from_pretrained(tmp_path / "then/model").activation == SIGMOID
+
+
+def test_what_only_the_files_tell(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "n.tsv").write_text(NLI_HEADER + "a\tb\tneutral\n", encoding="utf8")
+    (tmp_path / "s.tsv").write_text(STS_HEADER + "a\tb\t0.5\nc\td\t0.1\n", encoding="utf8")
+    cross = ("--arch", "cross", "--model", tiny_model_dir, "--output-dir", "run", "--eval-data")
+    line = said(run_train(*cross, "--train-data", "n.tsv", "s.tsv"), 2)
+    assert line.startswith("--arch cross: classification gives a logit a class")
+    line = said(run_train(*cross, "--train-data", "s.tsv", "--dev-data", "n.tsv"), 2)
+    assert line == "--dev-data n.tsv is nli data, which nothing this run trains can score"
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "r.jsonl").write_text(json.dumps(ROWS["ranking.jsonl"][0]) + "\n", encoding="utf8")
+    result = run_train(
+        *cross, "r.jsonl", "--train-data", "r.jsonl", "--num-negatives", 50, "--max-updates", 1
+    )
+    assert result.code == 0, result.stderr
+    assert "--eval-only --arch cross --model run/model --eval-data r.jsonl" in result.stdout
 
 
 @pytest.mark.gpu

@@ -13,6 +13,7 @@ import numpy as np
 
 from data.examples import NLI_LABELS, DataSet
 from sbert.cross_encoder import CrossEncoder
+from sbert.errors import RunError
 from sbert.evaluation.binary import binary_metrics
 from sbert.evaluation.nli import classification_metrics, confusion_matrix
 from sbert.evaluation.reranking import reranking_metrics
@@ -47,12 +48,20 @@ def evaluate_cross(
         pairs += [(e.texts[0], text) for e in dataset.examples for text in e.texts[1:]]
     if not pairs:
         return {}, None
+    order = model.label_order(NLI_LABELS) if model.num_labels > 1 else []
     predicted = predict(model, pairs, **options)
+    bad = ~np.isfinite(predicted.scores).reshape(len(pairs), -1).all(1)
+    if bad.any():
+        first = pairs[int(bad.argmax())]
+        raise RunError(
+            f"{int(bad.sum())} of {len(pairs)} scores are not finite, the first is of {str(first)[:120]}"
+        )
     metrics: dict[str, float] = {}
     done = 0
     for dataset in sets:
         count = sum(len(e.texts) - 1 for e in dataset.examples)
         scores = predicted.scores[done : done + count]
+        scores = scores[:, order] if order else scores
         done += count
         found = _metrics_of(dataset, scores, k, always_rerank_positives)
         metrics.update({f"{dataset.key}/{name}": value for name, value in found.items()})
