@@ -11,6 +11,7 @@ class Archive:
 
     path: str  # where it lies, relative to the data dir
     urls: tuple[str, ...]  # tried in this order
+    sha256: str | None = None  # of the archive itself, asked of a download; None = not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class File:
     member: str = ""  # the end of the member's name inside the archive; default: the last part of ``path``
     also: tuple[str, ...] = ()  # further places to look at, relative to the data dir
     embedded: bool = False  # part of this repository: relative to the ``data`` package, no look-up
+    other_sha256: tuple[str, ...] = ()  # of further copies that yield the same set
 
     @property
     def member_name(self) -> str:
@@ -55,7 +57,7 @@ class Entry:
     """All facts about one set. ``layouts`` are looked for in their order."""
 
     name: str
-    task: str  # "sts" | "nli" | "triplet"
+    task: str  # "sts" | "nli" | "triplet" | "retrieval"
     language: str  # "en" | "ko" | "en+ko"
     description: str
     layouts: tuple[Layout, ...]
@@ -64,7 +66,8 @@ class Entry:
     citation: str
     rows: dict[str, int] = field(
         default_factory=dict
-    )  # examples per split after the reader's rules, where known
+    )  # examples (retrieval: questions) per split after the reader's rules, where known
+    passages: dict[str, int] = field(default_factory=dict)  # retrieval: passages each split searches
     sources: str = ""  # how to get a set that has no single address
     overlaps: tuple[Overlap, ...] = ()
 

@@ -19,10 +19,11 @@ class DataError(Exception):
 class UnknownName(DataError):
     """A data set name that is not in the registry.
 
-    ``suggestion`` is the closest known name or None; ``allowed`` are all known names.
+    ``suggestion`` is the closest known name or None; ``allowed`` are all known names;
+    ``paths`` says which paths a name may also be.
     """
 
-    def __init__(self, name: str, allowed: Iterable[str]) -> None:
+    def __init__(self, name: str, allowed: Iterable[str], paths: str = "a .tsv, .csv or .jsonl file") -> None:
         import difflib  # only needed when there is something to suggest
 
         self.name = name
@@ -32,7 +33,7 @@ class UnknownName(DataError):
         hint = f", did you mean {self.suggestion}?" if self.suggestion else "."
         super().__init__(
             f"unknown data set {name!r}{hint} Known (add -train, -dev or -test for a split): "
-            f"{', '.join(self.allowed)}; or the path of a .tsv, .csv or .jsonl file"
+            f"{', '.join(self.allowed)}; or the path of {paths}"
         )
 
 

@@ -77,7 +77,7 @@ def read(file: File, path: Path, shown: str | None = None) -> Raw:
     """The unpacked bytes of a located file, checked against the known sha256."""
     where, content = unpack(path, file, shown)
     sha256 = hashlib.sha256(content).hexdigest()
-    if file.sha256 and sha256 != file.sha256 and not any_hash():
+    if file.sha256 and sha256 not in (file.sha256, *file.other_sha256) and not any_hash():
         raise DataError(
             f"{where}: sha256 is {sha256}, expected {file.sha256}; SBERT_ANY_HASH=1 reads it all the same"
         )
@@ -133,21 +133,25 @@ def _check_remembered(path: Path, first: str) -> None:
         )
 
 
-def _addresses(file: File) -> list[tuple[str, str]]:
-    """(URL, place in the cache) of a file, its own addresses first, then those of its archive."""
-    own = [(url, file.path + ".gz" if url.endswith(".gz") else file.path) for url in file.urls]
-    packed = [(url, file.archive.path) for url in file.archive.urls] if file.archive else []
-    return own + packed
+def _addresses(file: File) -> list[tuple[str, str, str | None]]:
+    """(URL, place in the cache, sha256 of what is there) of a file, its own addresses first, then its archive's.
+
+    The sha256 of a file itself is that of its unpacked bytes, so it is None here.
+    """
+    own = [(url, file.path + ".gz" if url.endswith(".gz") else file.path, None) for url in file.urls]
+    archive = file.archive
+    return own + ([(url, archive.path, archive.sha256) for url in archive.urls] if archive else [])
 
 
 def _download(file: File, cache: Path) -> Path:
     """Fetch a file, or the archive it is in, from the first of its addresses that gives the right bytes."""
     problems = []
-    for url, place in _addresses(file):
+    for url, place, sha256 in _addresses(file):
         try:
             return fetch(
                 url,
                 cache / place,
+                sha256=sha256,
                 pinned=file.sha256 is not None,
                 check=lambda part, place=place, url=url: read(file, part, f"{url} -> {place}"),  # type: ignore[misc]
             )
@@ -169,7 +173,7 @@ def _lacking(entry: Entry, split: str, layout: Layout, roots: list[Path]) -> str
 def _not_found(entry: Entry, split: str, layouts: list[Layout], roots: list[Path], download: bool) -> str:
     """What is missing of the layout that is nearest to complete, and how to get it."""
     nearest = min(layouts, key=lambda layout: len(_missing(split, layout, roots)))
-    addresses = [url for file in nearest.splits[split] for url, _ in _addresses(file)]
+    addresses = [url for file in nearest.splits[split] for url, *_ in _addresses(file)]
     if entry.sources:
         advice = f"it has no single address: {entry.sources}"
     elif addresses and not download:

@@ -76,7 +76,7 @@ def parse_name(name: str) -> tuple[str, str | None]:
     stem, _, split = name.rpartition("-")
     stem = ALIASES.get(stem, stem)
     if split in SPLITS and stem in SETS:
-        return stem, _checked_split(SETS[stem], split)
+        return stem, checked_split(SETS[stem], split)
     raise UnknownName(name, [*SETS, *ALIASES])
 
 
@@ -89,10 +89,11 @@ def split_for(name: str, wanted: str | None = None) -> str:
     stem, own = parse_name(name)
     if own:
         return own
-    return _checked_split(SETS[stem], wanted or SETS[stem].eval_split)
+    return checked_split(SETS[stem], wanted or SETS[stem].eval_split)
 
 
-def _checked_split(entry: Entry, split: str) -> str:
+def checked_split(entry: Entry, split: str) -> str:
+    """``split``; DataError naming the splits there are where the set has no such one."""
     if split not in entry.splits:
         raise DataError(f"{entry.name} has no split {split!r}; it has: {', '.join(entry.splits)}")
     return split
@@ -126,20 +127,20 @@ def _shared(trained: str, stem: str, split: str) -> str | None:
     """What the evaluated split shares with one trained set: a stated overlap, or rows of the same file."""
     entry = SETS[stem]
     if trained == "minilm":
-        return _stated(entry, split, trained, "")
+        return stated_overlap(entry, split, trained, "")
     other, own = parse_name(trained)
     if own is None:
         own = "train" if "train" in SETS[other].splits else SETS[other].eval_split
     if other == stem:
         return f"{_key(other, own)} was trained on" if own == split else None
-    stated = _stated(entry, split, other, own) or _stated(SETS[other], own, stem, split)
+    stated = stated_overlap(entry, split, other, own) or stated_overlap(SETS[other], own, stem, split)
     if stated:
         return stated
     same = _paths(SETS[other], own) & _paths(entry, split)
     return f"{_key(other, own)} was trained on and reads the same file, {min(same)}" if same else None
 
 
-def _stated(entry: Entry, split: str, other: str, other_split: str) -> str | None:
+def stated_overlap(entry: Entry, split: str, other: str, other_split: str) -> str | None:
     """The overlap that the entry of one split states with another set's split."""
     for overlap in entry.overlaps:
         if overlap.split in ("", split) and overlap.other in (other, f"{other}-{other_split}"):

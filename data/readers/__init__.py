@@ -1,12 +1,13 @@
-"""Readers by name: each turns the files of one layout into (examples, rows skipped by rule)."""
+"""Readers by name: each turns the files of one layout into (examples, rows skipped by rule), or into ``Contents``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from data.examples import Example
-from data.readers import nli, sts
+from data.readers import beir, nli, squad, sts
 from data.readers.text import Raw
+from data.retrieval import Contents
 
 READERS: dict[str, Callable[[list[Raw], str], tuple[list[Example], int]]] = {
     "stsb": sts.read_stsb,
@@ -26,4 +27,11 @@ READERS: dict[str, Callable[[list[Raw], str], tuple[list[Example], int]]] = {
     "klue-nli": nli.read_klue_nli,
     "xnli": nli.read_xnli,
     "xnli-lines": nli.read_xnli_lines,
+}
+
+RETRIEVAL_READERS: dict[str, Callable[[list[Raw], str], Contents]] = {
+    "squad": squad.read_squad,
+    "squad-by-title": squad.read_squad_by_title,
+    "tydiqa-korean": squad.read_tydiqa_korean,
+    "beir": beir.read_beir,
 }

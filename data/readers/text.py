@@ -77,9 +77,13 @@ class Raw:
                 self.fail(number, f"{len(cells)} column(s), need {len(header)}: {', '.join(header)}")
             yield number, [cells[place] for place in places]
 
+    def json(self) -> Any:
+        """The value of a JSON file."""
+        return _json(self, None, self.text())
+
     def items(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The objects of a JSON list, as ("item 1", {...})."""
-        whole = _json(self, None, self.text())
+        whole = self.json()
         if not isinstance(whole, list):
             self.fail(None, "not a JSON list")
         for number, item in enumerate(whole, start=1):
@@ -123,7 +127,7 @@ def short(value: object) -> str:
     return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
-def field(raw: Raw, place: Place, item: dict[str, Any], *path: str) -> Any:
+def field(raw: Raw, place: Place | None, item: dict[str, Any], *path: str) -> Any:
     """``item[path[0]][path[1]]...``; a missing one is an error."""
     value: Any = item
     for name in path:
@@ -146,6 +150,19 @@ def sentence(raw: Raw, place: Place, value: object) -> str:
         half = error.object[error.start]
         raw.fail(place, f"sentence {short(value)} does not encode as UTF-8 (lone surrogate {half!a})")
     return stripped
+
+
+def sentence_or_blank(raw: Raw, place: Place, value: object) -> str:
+    """As ``sentence``, but a text of blanks is allowed and becomes ""."""
+    return "" if isinstance(value, str) and not value.strip() else sentence(raw, place, value)
+
+
+def identifier(raw: Raw, place: Place, value: object) -> str:
+    """An id: a word without blanks (columns of run files are parted by them), or an integer, as text."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or text.split() != [text]:
+        raw.fail(place, f"id {short(value)} is not a word without blanks")
+    return sentence(raw, place, text)
 
 
 def score(raw: Raw, place: Place, value: object, low: float, high: float, advice: str = "") -> float:
