@@ -36,7 +36,7 @@ def sample(args: argparse.Namespace, dataset: DataSet) -> list[tuple[str, str]]:
     lists = []
     for sampler in args.samplers:
         if sampler == "bm25":
-            lists.append(augment.bm25_neighbours(texts, args.per_sentence))
+            lists.append(augment.bm25_neighbours(texts, args.per_sentence, args.analyzer))
         elif sampler == "embedding":
             student = modelWithPooling.from_pretrained(args.student)
             lists.append(
@@ -146,6 +146,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="the .jsonl file to write")
     parser.add_argument(
         "--samplers", nargs="+", choices=("bm25", "embedding", "random"), default=["bm25", "embedding"]
+    )
+    parser.add_argument(
+        "--analyzer",
+        choices=("words", "bigrams"),
+        default="words",
+        help="of bm25; bigrams suit Korean [words]",
     )
     parser.add_argument("--per-sentence", type=int, default=3, metavar="N", help="neighbours a sentence [3]")
     parser.add_argument("--student", default="minilm", help="bi-encoder of the embedding sampler [minilm]")

@@ -8,22 +8,15 @@ Shape letters: N sentences, D embedding width.
 """
 
 import random
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 
 from sbert.cross_encoder import CrossEncoder
-from sbert.errors import RunError
 from sbert.pairs import Pair
+from sbert.retrieval import BM25, exact_search
 
 SAMPLERS = ("bm25", "embedding", "random")
-
-
-def words(text: str) -> list[str]:
-    """Lower-cased runs of letters and digits."""
-    return re.findall(r"\w+", text.lower())
 
 
 def unordered(pairs: Iterable[Pair]) -> set[frozenset[str]]:
@@ -31,34 +24,19 @@ def unordered(pairs: Iterable[Pair]) -> set[frozenset[str]]:
     return {frozenset(pair) for pair in pairs}
 
 
-def bm25_neighbours(texts: Sequence[str], top_k: int) -> list[list[int]]:
-    """Positions of the ``top_k`` most similar other texts of each text, best first; texts without a shared word: none."""
-    try:
-        import bm25s
-    except ModuleNotFoundError:
-        raise RunError("BM25 needs bm25s: pip install bm25s") from None
-    tokens = [words(text) for text in texts]
-    if not any(tokens):
-        return [[] for _ in texts]
-    index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
-    index.index(tokens, show_progress=False)
-    found, scores = index.retrieve(tokens, k=min(top_k + 1, len(texts)), show_progress=False)
-    return [
-        [int(j) for j, score in zip(row, values, strict=True) if j != i and score > 0][:top_k]
-        for i, (row, values) in enumerate(zip(found, scores, strict=True))
-    ]
+def bm25_neighbours(texts: Sequence[str], top_k: int, analyzer: str = "words") -> list[list[int]]:
+    """Positions of the ``top_k`` most similar other texts of each text, best first; texts that share no term: none.
+
+    analyzer: "words", or "bigrams", which suit Korean (sbert.retrieval.sparse).
+    """
+    found = BM25(texts, analyzer).search(texts, top_k + 1)
+    return [[j for j in row if j != i][:top_k] for i, row in enumerate(found.ids)]
 
 
-def embedding_neighbours(vectors: np.ndarray, top_k: int, chunk: int = 1024) -> list[list[int]]:
-    """The same by cosine of the embeddings (N, D), exact, ``chunk`` rows of the (N, N) matrix at a time."""
-    unit = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=-1)
-    out: list[list[int]] = []
-    for start in range(0, len(unit), chunk):
-        scores = unit[start : start + chunk] @ unit.T
-        rows = torch.arange(len(scores))
-        scores[rows, rows + start] = -torch.inf
-        out += scores.topk(min(top_k, len(unit) - 1), dim=1).indices.tolist()
-    return out
+def embedding_neighbours(vectors: np.ndarray, top_k: int) -> list[list[int]]:
+    """The same by cosine of the embeddings (N, D), exact."""
+    found = exact_search(vectors, vectors, top_k + 1, "cosine")
+    return [[j for j in row if j != i][:top_k] for i, row in enumerate(found.ids)]
 
 
 def random_neighbours(count: int, top_k: int, seed: int) -> list[list[int]]:

@@ -14,6 +14,7 @@ import data
 from experiments import augment as command
 from sbert import CrossEncoder, augment
 from sbert.cross_encoder import IDENTITY
+from sbert.retrieval.sparse import words
 
 TEXTS = ["a red car", "the red car drove", "a blue boat", "boat and car", "nothing shared"]
 
@@ -22,20 +23,19 @@ def test_bm25_neighbours_share_words_and_are_others() -> None:
     found = augment.bm25_neighbours(TEXTS, 2)
     assert found[0][0] == 1 and found[4] == []  # red and car; no word of another
     assert all(i not in row and len(row) <= 2 for i, row in enumerate(found))
-    shared = [{j for j, other in enumerate(TEXTS) if j != i and set(augment.words(other)) & set(augment.words(text))}
+    shared = [{j for j, other in enumerate(TEXTS) if j != i and set(words(other)) & set(words(text))}
               for i, text in enumerate(TEXTS)]  # fmt: skip
     assert all(set(row) <= near for row, near in zip(found, shared, strict=True))
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 100])
-def test_embedding_neighbours_equal_a_plain_loop(chunk: int) -> None:
+def test_embedding_neighbours_equal_a_plain_loop() -> None:
     vectors = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32) * np.arange(1, 10)[
         :, None
     ].astype("f4")
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosine = unit @ unit.T
     expected = [[j for j in np.argsort(-row, kind="stable") if j != i][:3] for i, row in enumerate(cosine)]
-    assert augment.embedding_neighbours(vectors, 3, chunk) == expected
+    assert augment.embedding_neighbours(vectors, 3) == expected
     assert [len(row) for row in augment.embedding_neighbours(vectors[:2], 3)] == [1, 1]
 
 

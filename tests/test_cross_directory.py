@@ -163,7 +163,7 @@ def test_a_directory_may_be_replaced_and_changes_place(whole: dict[str, Path], t
 
 def test_what_a_directory_remembers(whole: dict[str, Path], tmp_path: Path) -> None:
     model = CrossEncoder.from_pretrained(whole["native"], num_labels=3, activation=TANH, max_length=16)
-    model.name_labels(["no", "yes", "perhaps"])
+    model.set_labels(["no", "yes", "perhaps"])
     model.facts |= {"trained_on": ["samples-nli-train"], "num_layers": 2, "source": "tiny"}
     model.save_pretrained(tmp_path / "m")
     again = CrossEncoder.from_pretrained(tmp_path / "m")
