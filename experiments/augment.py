@@ -173,6 +173,8 @@ def main(argv: list[str]) -> int:
             raise RunError(f"--output {args.output}: must end in .jsonl")
         if args.per_sentence < 1 or args.limit < 0:
             raise RunError("--per-sentence must be at least 1 and --limit at least 0")
+        if args.what == "pairs" and args.scores == "logit":
+            raise RunError("--scores logit is for margins: the score of a pair lies in 0..1")
         print(run(args))
     except (RunError, DataError, OSError) as error:
         print(f"augment: error: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from sbert.precision import DTYPES, autocast
 
@@ -60,14 +60,20 @@ def tokenize(
         return_attention_mask=False,
         return_token_type_ids=False,
     )
-    ids = out["input_ids"]
+    return Tokens(out["input_ids"], count_truncated(tokenizer, out, max_length, given))
+
+
+def count_truncated(
+    tokenizer: PreTrainedTokenizerBase, out: BatchEncoding, max_length: int, *columns: Sequence[str]
+) -> int:
+    """How many rows of ``out``, which is tokenizer(*columns), had to be cut."""
     if out.encodings is not None:
-        truncated = sum(bool(encoding.overflowing) for encoding in out.encodings)
-    else:  # a tokenizer written in Python tells nothing: ask again without a limit about the full ones
-        full = [text for text, row in zip(given, ids, strict=True) if len(row) >= max_length]
-        again = tokenizer(full, add_special_tokens=True, verbose=False)["input_ids"] if full else []
-        truncated = sum(len(row) > max_length for row in again)
-    return Tokens(ids, truncated)
+        return sum(bool(encoding.overflowing) for encoding in out.encodings)
+    # a tokenizer written in Python tells nothing: ask again without a limit about the full ones
+    full = [i for i, row in enumerate(out["input_ids"]) if len(row) >= max_length]
+    texts = [[column[i] for i in full] for column in columns]
+    again = tokenizer(*texts, add_special_tokens=True, verbose=False)["input_ids"] if full else []
+    return sum(len(row) > max_length for row in again)
 
 
 def pad(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from sbert.encode import count_truncated
+
 Pair = tuple[str, str]
 
 
@@ -33,13 +35,5 @@ def tokenize_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], ma
         return_attention_mask=False,
         return_token_type_ids=has_types,
     )
-    ids = out["input_ids"]
-    if out.encodings is not None:
-        truncated = sum(bool(encoding.overflowing) for encoding in out.encodings)
-    else:  # a tokenizer written in Python tells nothing: ask again without a limit about the full ones
-        full = [pair for pair, row in zip(pairs, ids, strict=True) if len(row) >= max_length]
-        again = (
-            tokenizer([a for a, _ in full], [b for _, b in full], verbose=False)["input_ids"] if full else []
-        )
-        truncated = sum(len(row) > max_length for row in again)
-    return PairTokens(ids, out["token_type_ids"] if has_types else None, truncated)
+    truncated = count_truncated(tokenizer, out, max_length, first, second)
+    return PairTokens(out["input_ids"], out["token_type_ids"] if has_types else None, truncated)

@@ -111,6 +111,7 @@ def test_margins_command(teacher_dir: Path, tmp_path: Path) -> None:
     ("argv", "words"),
     [
         (["pairs", "--output", "x.tsv"], "must end in .jsonl"),
+        (["pairs", "--scores", "logit"], "--scores logit is for margins"),
         (["pairs", "--per-sentence", "0"], "--per-sentence must be at least 1"),
         (["pairs", "--data", "samples-nli-en"], "is nli data; pairs need sts data"),
         (["margins", "--data", "samples-sts-en"], "is sts data; margins need triplets or nli data"),
