@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from data import NLI_LABELS, DataSet, Example
-from data.sampler import mixed_batches
 from sbert.cross_encoder import CrossEncoder
 from sbert.encode import encode
 from sbert.evaluation import evaluate, similarity_metrics
@@ -130,9 +129,7 @@ def train_once(args: argparse.Namespace, content: dict[str, Any]) -> dict[str, A
     seconds = time.perf_counter() - started
 
     sizes = [
-        len(rows)
-        for epoch in range(settings.epochs)
-        for _, rows in mixed_batches([source.lengths], settings.batch_size, seed=settings.seed, epoch=epoch)
+        len(rows) for epoch in range(settings.epochs) for _, rows in settings.batches([source.lengths], epoch)
     ]
     count = sum(sizes[: progress.update])
     dev = _dataset("dev", "sts", content["dev"])

@@ -56,6 +56,10 @@ class Settings:
     max_updates: int = 0  # stop after so many (0: all), with the schedule of the full run
     init_scale: float = 2.0**16  # of the fp16 gradient scaler
 
+    def batches(self, lengths: Sequence[Sequence[int]], epoch: int) -> list[tuple[int, list[int]]]:
+        """The batches of an epoch, (number of the set, its rows); lengths: tokens of every row of every set."""
+        return mixed_batches(lengths, self.batch_size, seed=self.seed, epoch=epoch, sampler=self.sampler)
+
 
 @dataclass
 class Progress:
@@ -110,35 +114,19 @@ def fit(
     Raises Interrupted on SIGINT/SIGTERM after saving, RunError when the loss or the gradients stop being finite.
     """
     objectives = nn.ModuleList([source.objective for source in sources])
-    device = encoder.device
     optimizer = build_optimizer(
         encoder, objectives, lr=settings.lr, head_lr=settings.head_lr, weight_decay=settings.weight_decay
     )
-    scaler = grad_scaler(device, settings.precision, settings.init_scale)
+    scaler = grad_scaler(encoder.device, settings.precision, settings.init_scale)
+    parts = {"objectives": objectives, "optimizer": optimizer, "scaler": scaler}
     lengths = [source.lengths for source in sources]
-
-    def plan_of(epoch: int) -> list[tuple[int, list[int]]]:
-        return mixed_batches(
-            lengths, settings.batch_size, seed=settings.seed, epoch=epoch, sampler=settings.sampler
-        )
-
-    per_epoch = math.ceil(len(plan_of(0)) / settings.accumulation)
+    per_epoch = math.ceil(len(settings.batches(lengths, 0)) / settings.accumulation)
     total = per_epoch * settings.epochs
     warmup = int(total * settings.warmup_ratio)
     last = min(total, settings.max_updates or total)
     eval_every = _every(settings.eval_steps, last) or per_epoch
     save_every = _every(settings.save_steps, last) or eval_every
-    progress = Progress(stage=stage, earlier=list(earlier))
-    if resume:
-        try:
-            progress = Progress(**resume["progress"])
-            for name, part in (("objectives", objectives), ("optimizer", optimizer), ("scaler", scaler)):
-                part.load_state_dict(resume[name])
-            restore_random_states(resume["random"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise RunError(f"the checkpoint does not fit this model or run: {reason}") from error
-
+    progress = _restore(resume, parts) if resume else Progress(stage=stage, earlier=list(earlier))
     meter = Meter(sources, scalars, settings.log_steps, first_update, last)
     objectives.train()
     with (
@@ -149,7 +137,7 @@ def fit(
         while progress.update < last and not progress.patience_is_out(settings):
             epoch, within = divmod(progress.update, per_epoch)
             if within == 0 or not plan:
-                plan = plan_of(epoch)
+                plan = settings.batches(lengths, epoch)
             micro_batches = plan[within * settings.accumulation : (within + 1) * settings.accumulation]
             started = time.perf_counter()
             factor = learning_rate_factor(progress.update, total, warmup)
@@ -168,17 +156,23 @@ def fit(
                 _evaluate(encoder, evaluate, settings, progress, model_folder, number, scalars)
             ending = progress.update == last or progress.patience_is_out(settings) or guard.signum is not None
             if checkpoints is not None and (progress.update % save_every == 0 or ending):
-                state = {"objectives": objectives, "optimizer": optimizer, "scaler": scaler}
-                save_checkpoint(checkpoints, number, state, asdict(progress), settings.save_limit)
+                save_checkpoint(checkpoints, number, parts, asdict(progress), settings.save_limit)
             if guard.signum is not None:
                 raise Interrupted(guard.signum, number, checkpoints.parent if checkpoints else None)
-    if progress.patience_is_out(settings):
-        log.info("stopped early: no better %s in %d evaluations", settings.select_on, settings.patience)
-    if settings.select_on and progress.best is None:
-        log.warning("%s was never a number: the last model is kept", settings.select_on)
-    if model_folder is not None and progress.best is None:
-        encoder.save_pretrained(model_folder)
-    encoder.eval()
+    _finish(encoder, settings, progress, model_folder)
+    return progress
+
+
+def _restore(resume: dict[str, Any], parts: dict[str, Any]) -> Progress:
+    """Puts a checkpoint back into the parts it was made of. Raises RunError when it does not fit them."""
+    try:
+        progress = Progress(**resume["progress"])
+        for name, part in parts.items():
+            part.load_state_dict(resume[name])
+        restore_random_states(resume["random"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise RunError(f"the checkpoint does not fit this model or run: {reason}") from error
     return progress
 
 
@@ -216,6 +210,22 @@ def _update(
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
     return loss_sum.item(), norm
+
+
+def _finish(
+    encoder: modelWithPooling | CrossEncoder,
+    settings: Settings,
+    progress: Progress,
+    model_folder: Path | None,
+) -> None:
+    """Says why training ended where that is news; keeps the last model where no better one was kept."""
+    if progress.patience_is_out(settings):
+        log.info("stopped early: no better %s in %d evaluations", settings.select_on, settings.patience)
+    if settings.select_on and progress.best is None:
+        log.warning("%s was never a number: the last model is kept", settings.select_on)
+    if model_folder is not None and progress.best is None:
+        encoder.save_pretrained(model_folder)
+    encoder.eval()
 
 
 def _every(steps: float, total: int) -> int:
