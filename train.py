@@ -21,9 +21,8 @@ from sbert.flags import Flags
 if TYPE_CHECKING:  # torch is imported only after the flags are known to be right
     import torch
 
-    import data
     from sbert.build import Model
-    from sbert.plan import Stage
+    from sbert.plan import AnySet, Stage
     from sbert.run import RunDirectory
 
 
@@ -70,7 +69,7 @@ def evaluate_only(flags: Flags, argv: list[str]) -> int:
     from sbert.evaluation.cross import takes
     from sbert.evaluation.evaluate import SIAMESE_TASKS, evaluate_with_report
     from sbert.plan import load_sets, overlap_marks, scoring_options
-    from sbert.report import cross_tables, similarity_table
+    from sbert.report import cross_tables, similarity_tables
     from sbert.run import RunDirectory
 
     assert flags.eval_data is not None
@@ -89,27 +88,20 @@ def evaluate_only(flags: Flags, argv: list[str]) -> int:
     marks = overlap_marks(model.facts, [], flags.eval_data)
     started = time.perf_counter()
     metrics, report = evaluate_with_report(model, sets, progress=True, **scoring_options(flags, precision))
-    assert report is not None
     seconds = time.perf_counter() - started
     unit = "texts" if flags.arch == "bi" else "pairs"
     pairs = {s.key: len(s) for s in sets}
     run.write_config(flags, argv, device=str(device), precision=precision, data=file_hashes(sets))
-    run.write(
-        run.metrics_path,
-        {
-            **metrics,
-            "marks": marks,
-            f"encode/distinct_{unit}": report.distinct,
-            f"encode/truncated_{unit}": report.truncated,
-            "encode/seconds": seconds,
-            "encode/padding_share": report.padding_share,
-        },
-    )
-    print((similarity_table if flags.arch == "bi" else cross_tables)(metrics, pairs, marks))
-    print(
-        f"\n{report.distinct:,} distinct {unit}, {report.truncated:,} truncated to {model.max_length} tokens, "
-        f"{seconds:.1f} s, {precision} on {device}; written to {run.metrics_path}"
-    )
+    counts: dict[str, float] = {"encode/seconds": seconds}
+    said = ""
+    if report is not None:
+        counts[f"encode/distinct_{unit}"] = report.distinct
+        counts[f"encode/truncated_{unit}"] = report.truncated
+        counts["encode/padding_share"] = report.padding_share
+        said = f"{report.distinct:,} distinct {unit}, {report.truncated:,} truncated to {model.max_length} tokens, "
+    run.write(run.metrics_path, {**metrics, "marks": marks, **counts})
+    print((similarity_tables if flags.arch == "bi" else cross_tables)(metrics, pairs, marks))
+    print(f"\n{said}{seconds:.1f} s, {precision} on {device}; written to {run.metrics_path}")
     return 0
 
 
@@ -157,7 +149,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
     return finish(flags, run, histories, before, test_sets, marks, precision, device)
 
 
-def load_test_sets(flags: Flags, stages: "list[Stage]") -> "list[data.DataSet]":
+def load_test_sets(flags: Flags, stages: "list[Stage]") -> "list[AnySet]":
     """The sets scored before and after. Raises UsageError on one that the trained model gives no score for."""
     from sbert.evaluation.cross import takes
     from sbert.evaluation.evaluate import SIAMESE_TASKS
@@ -175,7 +167,7 @@ def load_test_sets(flags: Flags, stages: "list[Stage]") -> "list[data.DataSet]":
 
 
 def score_before(
-    run: "RunDirectory", model: "Model", sets: "list[data.DataSet]", flags: Flags, precision: str
+    run: "RunDirectory", model: "Model", sets: "list[AnySet]", flags: Flags, precision: str
 ) -> dict[str, float]:
     """Metrics of the untrained model, kept in before.json so that a resumed run does not compute them again."""
     from sbert.evaluation import evaluate
@@ -197,7 +189,7 @@ def finish(
     run: "RunDirectory",
     histories: list[dict[str, Any]],
     before: dict[str, float],
-    test_sets: "list[data.DataSet]",
+    test_sets: "list[AnySet]",
     marks: dict[str, str],
     precision: str,
     device: "torch.device",
@@ -205,12 +197,12 @@ def finish(
     """Scores the selected model as it stands on disk, writes metrics.json, prints the table and what to try next."""
     from sbert.cross_encoder import CrossEncoder
     from sbert.evaluation import evaluate
-    from sbert.model import modelWithPooling
     from sbert.plan import eval_names, scoring_options
     from sbert.report import before_after_table, confusion_tables
+    from sbert.towers import load_bi_encoder
 
-    arch = CrossEncoder if flags.arch == "cross" else modelWithPooling
-    model = arch.from_pretrained(run.path / "model", device=device)
+    load = CrossEncoder.from_pretrained if flags.arch == "cross" else load_bi_encoder
+    model = load(run.path / "model", device=device)
     after = evaluate(model, test_sets, **scoring_options(flags, precision))
     run.write(
         run.metrics_path,
@@ -249,7 +241,7 @@ def default_name(flags: Flags) -> str:
     return f"{model}-{'+'.join(Path(d).stem for d in flags.train_data)}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def file_hashes(sets: "list[data.DataSet]") -> dict[str, str]:
+def file_hashes(sets: "list[AnySet]") -> dict[str, str]:
     return {name: sha for s in sets for name, sha in s.files.items()}
 
 

@@ -13,9 +13,10 @@ every copy of a set; see ``data.readers.squad``. Documents of BEIR layout keep t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
 from data.entries import Archive, Entry, File
 from data.examples import DataError, UnknownName
@@ -55,11 +56,14 @@ class Contents:
     relevant: dict[str, dict[str, int]]
     articles: tuple[str, ...] = ()
     skipped: int = 0
+    titled: bool = False
 
 
 @dataclass(frozen=True)
 class RetrievalSet:
     """The questions of one split of one set, the pool that they search, and where they came from."""
+
+    task: ClassVar[str] = "retrieval"
 
     name: str  # registry name, e.g. "korquad"; for a local file or folder its stem
     split: str  # "train" | "dev" | "test" | "all"
@@ -70,11 +74,37 @@ class RetrievalSet:
     files: dict[str, str]  # publisher's name, or a local file's path as given -> sha256, unpacked
     articles: tuple[str, ...] = ()  # titles of the articles that the questions were asked about, where known
     skipped: int = 0  # questions dropped by rule: marked as impossible, or judged without a relevant passage
+    titled: bool = False  # whether a passage's title is part of what is searched (BEIR layout)
+
+    def __len__(self) -> int:
+        """Number of questions."""
+        return len(self.questions)
 
     @property
     def key(self) -> str:
         """Prefix of the metrics of this set: ``korquad-test``; the bare name where the split is ``all``."""
         return self.name if self.split == "all" else f"{self.name}-{self.split}"
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What is searched and trained on, one a passage: "title text" where ``titled``, else the text alone."""
+        if not self.titled:
+            return [passage.text for passage in self.passages]
+        return [f"{passage.title} {passage.text}".strip() for passage in self.passages]
+
+    @cached_property
+    def split_passages(self) -> list[int]:
+        """Positions in ``passages`` of those of this split's own articles; all, where articles are not known.
+
+        Training and mining take negatives from these alone, so that no passage of a test article is seen.
+        """
+        own = set(self.articles)
+        return [i for i, passage in enumerate(self.passages) if not own or passage.title in own]
+
+    def questions_only(self, rows: Sequence[int]) -> RetrievalSet:
+        """The same pool with the questions at these positions, in the order given."""
+        questions = [self.questions[row] for row in rows]
+        return replace(self, questions=questions, relevant={q.id: self.relevant[q.id] for q in questions})
 
 
 def retrieval_names() -> tuple[str, ...]:
@@ -93,6 +123,15 @@ def parse_retrieval_name(name: str) -> tuple[str, str | None]:
     if split in SPLITS and stem in RETRIEVAL_SETS:
         return stem, checked_split(RETRIEVAL_SETS[stem], split)
     raise UnknownName(name, RETRIEVAL_SETS, OWN)
+
+
+def retrieval_split(name: str, split: str | None = None) -> tuple[str, str]:
+    """(set, split) that load_retrieval would read of a registered set. Raises DataError where there is none such."""
+    stem, own = parse_retrieval_name(name)
+    if split is not None and own is not None and split != own:
+        raise DataError(f"{name} names the split {own!r}, but {split!r} was asked for")
+    entry = RETRIEVAL_SETS[stem]
+    return stem, checked_split(entry, own or split or entry.eval_split)
 
 
 def load_retrieval(
@@ -114,13 +153,10 @@ def load_retrieval(
     Raises:
         UnknownName: the set is not registered. DataError: anything else, in one line.
     """
-    if _is_own(name):
+    if is_own(name):
         return _load_own(name, split)
-    stem, own = parse_retrieval_name(name)
-    if split is not None and own is not None and split != own:
-        raise DataError(f"{name} names the split {own!r}, but {split!r} was asked for")
+    stem, split = retrieval_split(name, split)
     entry = RETRIEVAL_SETS[stem]
-    split = checked_split(entry, own or split or entry.eval_split)
     from data.locate import cache, choose, data_dirs
     from data.readers import RETRIEVAL_READERS
 
@@ -134,7 +170,8 @@ def load_retrieval(
 
 def _set(name: str, split: str, language: str, contents: Contents, files: dict[str, str]) -> RetrievalSet:
     found = contents.passages, contents.questions, contents.relevant
-    return RetrievalSet(name, split, language, *found, files, contents.articles, contents.skipped)
+    rest = contents.articles, contents.skipped, contents.titled
+    return RetrievalSet(name, split, language, *found, files, *rest)
 
 
 def _report_other_sizes(entry: Entry, split: str, contents: Contents) -> None:
@@ -150,7 +187,7 @@ def _report_other_sizes(entry: Entry, split: str, contents: Contents) -> None:
             logging.getLogger(__name__).warning(text, entry.name, split, found, kind, known)
 
 
-def _is_own(name: str) -> bool:
+def is_own(name: str) -> bool:
     """Whether a name is a path: by its ending, or because a folder lies there and no set is called so."""
     if name.removesuffix(".gz").endswith(".json") or name.endswith(".zip"):
         return True
@@ -174,6 +211,34 @@ def _load_own(name: str, split: str | None) -> RetrievalSet:
         raise DataError(f"{path}: no questions for the split {split}")
     stem = path.name.removesuffix(".gz").removesuffix(".json" if squad else ".zip")
     return _set(stem, split, "unknown", contents, files)
+
+
+def load_corpus(path: str | os.PathLike[str], questions: Sequence[str]) -> RetrievalSet:
+    """A person's own text: a .jsonl file, gzipped or not, of {"text", "id", "title"}, the last two if they like.
+
+    A passage without an id is called by its line number. questions: the texts to search with; nothing is known to be
+    relevant. Raises DataError naming the file and the line.
+    """
+    from pathlib import Path
+
+    from data.locate import read_local
+    from data.readers.text import field, identifier, sentence, sentence_or_blank, short
+
+    raw = read_local(Path(path).expanduser())
+    passages: dict[str, Passage] = {}
+    for line, item in raw.objects():
+        identity = identifier(raw, f"{line}: id", item.get("id", line))
+        if identity in passages:
+            raw.fail(line, f"id {short(identity)} stands in an earlier line; every passage needs its own")
+        text = sentence(raw, f"{line}: text", field(raw, line, item, "text"))
+        title = sentence_or_blank(raw, f"{line}: title", item.get("title") or "")
+        passages[identity] = Passage(identity, text, title)
+    if not passages:
+        raw.fail(None, "no passages")
+    asked = [Question(str(i), text) for i, text in enumerate(questions, start=1)]
+    name = Path(path).name.removesuffix(".gz").removesuffix(".jsonl")
+    found = list(passages.values()), asked, dict[str, dict[str, int]]()
+    return RetrievalSet(name, "all", "unknown", *found, {str(path): raw.sha256}, titled=True)
 
 
 def _read_own_squad(name: str, path: Path) -> tuple[Contents, dict[str, str]]:
@@ -237,7 +302,7 @@ def retrieval_overlap(trained: Iterable[str], name: str) -> str | None:
     A training name without a split means its train split; ``minilm`` stands for what the publisher of all-MiniLM-
     L6-v2 trained it on. Names of no retrieval set, and local files, are not judged.
     """
-    if _is_own(name):
+    if is_own(name):
         return None
     stem, own = parse_retrieval_name(name)
     split = own or RETRIEVAL_SETS[stem].eval_split

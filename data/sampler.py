@@ -3,7 +3,8 @@
 Every row of every set appears exactly once an epoch and the number of batches is known before the first one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -32,18 +33,78 @@ def batches_of_rows(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def batches_without_duplicates(
+    keys: Sequence[Sequence[Hashable]], batch_size: int, *, seed: int, epoch: int
+) -> list[list[int]]:
+    """Row numbers in batches no two rows of which have a key in common, for losses that take a batch for negatives.
+
+    keys: what must not come twice in a batch, of each row: its question and its passage, say. Every row is used once, so
+    towards the end batches may be smaller: rows whose passage is all that is left cannot share one. The rows of one key
+    are spread over the epoch, which keeps that rare.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    held: list[int] = []  # rows that the batch before could not take: first in line for the next
+    stream = iter(_spread(keys, rng))
+    batches = []
+    while True:
+        batch: list[int] = []
+        taken: set[Hashable] = set()
+        refused: list[int] = []
+        waiting = iter(held)
+        for row in chain(waiting, stream):
+            if taken.isdisjoint(keys[row]):
+                taken.update(keys[row])
+                batch.append(row)
+                if len(batch) == batch_size:
+                    break
+            else:
+                refused.append(row)
+        if not batch:
+            break
+        held = refused + list(waiting)
+        batches.append(batch)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _spread(keys: Sequence[Sequence[Hashable]], rng: np.random.Generator) -> list[int]:
+    """All rows in random order, the rows that share their most frequent key at even distances from one another."""
+    count: dict[Hashable, int] = {}
+    for row in keys:
+        for key in set(row):
+            count[key] = count.get(key, 0) + 1
+    start: dict[Hashable, float] = {}
+    seen: dict[Hashable, int] = {}
+    place = np.empty(len(keys))
+    for row in rng.permutation(len(keys)).tolist():
+        key = max(keys[row], key=lambda k: count[k])
+        turn = seen[key] = seen.get(key, -1) + 1
+        place[row] = (turn + start.setdefault(key, rng.random())) / count[key] % 1
+    return np.argsort(place, kind="stable").tolist()
+
+
 def mixed_batches(
-    lengths: Sequence[Sequence[int]], batch_size: int, *, seed: int, epoch: int, sampler: str = "length"
+    lengths: Sequence[Sequence[int]],
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    sampler: str = "auto",
+    keys: Sequence[Sequence[Sequence[Hashable]] | None] = (),
 ) -> list[tuple[int, list[int]]]:
     """Batches of several sets in one shuffled order, (number of the set, its rows); each batch is of one set.
 
-    A set gets batches in proportion to its size, because every row is used once.
+    A set gets batches in proportion to its size, because every row is used once. keys: of each set, what must not come
+    twice in a batch, or None. sampler "auto": no duplicates where a set has keys, else "length".
     """
-    plan = [
-        (number, rows)
-        for number, rows_of_set in enumerate(lengths)
-        for rows in batches_of_rows(rows_of_set, batch_size, seed=seed, epoch=epoch, sampler=sampler)
-    ]
+    plan: list[tuple[int, list[int]]] = []
+    for number, rows_of_set in enumerate(lengths):
+        own = keys[number] if number < len(keys) else None
+        if sampler == "auto" and own is not None:
+            batches = batches_without_duplicates(own, batch_size, seed=seed, epoch=epoch)
+        else:
+            name = "length" if sampler == "auto" else sampler
+            batches = batches_of_rows(rows_of_set, batch_size, seed=seed, epoch=epoch, sampler=name)
+        plan += [(number, rows) for rows in batches]
     if len(lengths) > 1:
         plan = [plan[i] for i in np.random.default_rng([seed, epoch, len(lengths)]).permutation(len(plan))]
     return plan

@@ -33,7 +33,7 @@ from data.examples import DataError, DataSet
 from data.files import sha256_of, write_text_atomically
 from experiments.bench_summary import bench_table, summarize
 from sbert.errors import RunError, UsageError
-from sbert.flags import Parser
+from sbert.flag_parser import Parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = Path(__file__).resolve().parent / "peers"
@@ -208,6 +208,7 @@ def write_rows(args: argparse.Namespace, name: str, path: Path) -> dict[str, Any
         limit = min((n for n in (args.limit, args.updates * args.batch_size) if n), default=0)
         flags = Flags(data_dir=args.data_dir)
         train = load_sets([task.train], "train", flags, limit=limit, seed=args.seed)[0]
+        assert isinstance(train, data.DataSet)
         used = [train, splits["dev"]]
         content = {"dev": content["dev"], "train": columns(train), "task": train.task}
         per_epoch = math.ceil(len(train) / args.batch_size)

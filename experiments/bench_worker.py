@@ -128,9 +128,7 @@ def train_once(args: argparse.Namespace, content: dict[str, Any]) -> dict[str, A
     progress = fit(objective.model, [source], settings)
     seconds = time.perf_counter() - started
 
-    sizes = [
-        len(rows) for epoch in range(settings.epochs) for _, rows in settings.batches([source.lengths], epoch)
-    ]
+    sizes = [len(rows) for epoch in range(settings.epochs) for _, rows in settings.batches([source], epoch)]
     count = sum(sizes[: progress.update])
     dev = _dataset("dev", "sts", content["dev"])
     return {

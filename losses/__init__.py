@@ -6,6 +6,7 @@ Shape letters: B batch, D embedding width, K labels, Q queries, N candidates (do
 from losses.cosent import cosent_loss
 from losses.listwise import lambda_loss, listnet_loss
 from losses.margin_mse import margin_mse_loss, margins_of
+from losses.mega_batch_margin import mega_batch_margin_loss
 from losses.ranking import softmax_ranking_loss
 from losses.regression import cosine_regression_loss
 from losses.similarity import PAIRWISE, pairwise_cosine, pairwise_dot, pairwise_euclidean, pairwise_manhattan
@@ -19,6 +20,7 @@ __all__ = [
     "listnet_loss",
     "margin_mse_loss",
     "margins_of",
+    "mega_batch_margin_loss",
     "pairwise_cosine",
     "pairwise_dot",
     "pairwise_euclidean",

@@ -16,8 +16,10 @@ from sbert.cross_objectives import (
     CrossRanking,
     CrossRegression,
 )
+from sbert.dense_objectives import DenseMegaBatchMargin, DenseObjective, DenseRanking
+from sbert.dense_source import DenseSource
 from sbert.errors import RunError
-from sbert.flags import Flags
+from sbert.flags import IN_BATCH, Flags
 from sbert.model import modelWithPooling
 from sbert.objectives import (
     Objective,
@@ -29,9 +31,12 @@ from sbert.objectives import (
     modelForTripletTraining,
 )
 from sbert.pair_source import PairSource, RankingSource
+from sbert.retrieval.search import SIMILARITIES
 from sbert.source import Source, TrainingSource
+from sbert.towers import TwoTowers, load_bi_encoder
 
-Model = modelWithPooling | CrossEncoder
+Model = modelWithPooling | TwoTowers | CrossEncoder
+AnySet = data.DataSet | data.RetrievalSet
 # what predict puts on the logits of a cross-encoder: the sigmoid where it was trained through one or for order alone
 ACTIVATION_OF = {
     "classification": IDENTITY,
@@ -64,17 +69,34 @@ def build_model(flags: Flags, device: torch.device, objectives: Sequence[str] = 
         if labels > 1 and objectives:
             cross.set_labels(data.NLI_LABELS)
         return cross
+    return build_bi_encoder(flags, device, objectives)
+
+
+def build_bi_encoder(
+    flags: Flags, device: torch.device, objectives: Sequence[str]
+) -> modelWithPooling | TwoTowers:
+    """One encoder or two, as the flags or the model directory say. Raises RunError where the two disagree."""
     normalize = {"yes": True, "no": False, "auto": None}[flags.normalize]
     if flags.normalize == "auto" and {"classification", "triplet"} & set(objectives):
         normalize = False
-    return modelWithPooling.from_pretrained(
-        flags.model,
-        pooling_type=flags.pooling,
-        num_layers=flags.num_layers,
-        max_length=flags.max_length,
-        normalize=normalize,
-        device=device,
-    )
+    options = {
+        "pooling_type": flags.pooling,
+        "num_layers": flags.num_layers,
+        "max_length": flags.max_length,
+        "normalize": normalize,
+        "device": device,
+    }
+    model = load_bi_encoder(flags.model, **options)
+    if flags.towers == "separate" and not isinstance(model, TwoTowers):
+        model = TwoTowers.of(model)
+    if flags.towers == "shared" and isinstance(model, TwoTowers):
+        raise RunError(f"--model {flags.model}: holds two towers, and --towers is shared")
+    others = sorted(set(objectives) - set(IN_BATCH))
+    if isinstance(model, TwoTowers) and others:
+        raise RunError(f"--objective {others[0]} trains one encoder; two towers take {' or '.join(IN_BATCH)}")
+    if flags.similarity:
+        model.description.similarity = flags.similarity
+    return model
 
 
 def build_objective(name: str, model: Model, flags: Flags) -> Objective:
@@ -98,11 +120,32 @@ def build_objective(name: str, model: Model, flags: Flags) -> Objective:
         return modelForCoSENTTraining(model, flags.scale or 20.0)
     if name == "margin-mse":
         return modelForMarginMSETraining(model)
+    if name in IN_BATCH:
+        return build_dense_objective(name, model, flags)
     return modelForTripletTraining(model, flags.margin, flags.distance)
 
 
-def build_source(dataset: data.DataSet, objective: Objective, model: Model) -> TrainingSource:
-    """The training set as the loop takes it: columns of texts, pairs, or queries with candidates."""
+def build_dense_objective(name: str, model: modelWithPooling | TwoTowers, flags: Flags) -> DenseObjective:
+    similarity = model.description.similarity
+    if similarity not in SIMILARITIES:
+        raise RunError(
+            f"this model compares by {similarity}; retrieval does by {' or '.join(SIMILARITIES)} (--similarity)"
+        )
+    for width in flags.matryoshka:
+        if width > model.width:
+            raise RunError(f"--matryoshka {width}: the embeddings have {model.width} dimensions")
+    if name == "ranking":
+        return DenseRanking(model, similarity, flags.matryoshka, flags.scale or 20.0, flags.symmetric)
+    return DenseMegaBatchMargin(
+        model, similarity, flags.matryoshka, flags.positive_margin, flags.negative_margin
+    )
+
+
+def build_source(dataset: AnySet, objective: Objective, model: Model, flags: Flags) -> TrainingSource:
+    """The training set as the loop takes it: columns of texts, pairs, questions with passages or candidates."""
+    if isinstance(objective, DenseObjective):
+        return DenseSource.build(dataset, objective, flags.hard_negatives)
+    assert isinstance(dataset, data.DataSet)
     if isinstance(objective, CrossObjective):
         assert isinstance(model, CrossEncoder)
         return (RankingSource if objective.ranks else PairSource).build(dataset, objective, model)

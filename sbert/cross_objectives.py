@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from losses import lambda_loss, listnet_loss, margin_mse_loss, margins_of, softmax_ranking_loss
+from sbert.chunks import Chunks, Features, count_of
 from sbert.cross_encoder import CrossEncoder
-from sbert.objectives import Features, Objective, length_sorted
+from sbert.objectives import Encode, Objective
 
 CHUNK_ROWS = 32  # pairs of a ranking batch that go through the encoder together
 
@@ -40,13 +41,12 @@ class CrossObjective(Objective):
                 f"{name} needs a model of one score a pair; this one has {model.num_labels} labels"
             )
 
-    def embed(self, features: Features) -> list[Tensor]:
-        """[(P, K) logits]. The candidates of a ranking batch differ in length: they run in length-sorted chunks."""
+    def plan(self, features: Features, rows: int = 0) -> list[tuple[Encode, Chunks]]:
+        """(P, K) logits. The candidates of a ranking batch differ in length: they run in length-sorted parts."""
         (batch,) = features
-        if not self.ranks:
-            return [self.model(**batch)["logits"]]
-        chunks = -(-len(batch["input_ids"]) // CHUNK_ROWS)
-        return [length_sorted(batch, chunks, lambda chunk: self.model(**chunk)["logits"])]
+        pairs = len(batch["input_ids"])
+        count = count_of(pairs, rows or CHUNK_ROWS) if rows or self.ranks else 1
+        return [(lambda part: self.model(**part)["logits"], Chunks.of([batch], count))]
 
     def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
         assert answer is not None

@@ -5,10 +5,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from data import DataError, parse_name, split_for
-from data.registry import SETS, format_of
+from data import DataError
+from data.tasks import split_of, task_of
 from sbert.errors import UsageError
-from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, PER_STAGE, Flags, build_parser, suggestion
+from sbert.flag_parser import build_parser, suggestion
+from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, PER_STAGE, Flags
+
+CROSS_RETRIEVAL = (
+    "{0} is retrieval data: a cross-encoder trains on the negatives that python -m experiments.mine --data {0} finds, "
+    "and is scored by python -m experiments.retrieve --data {0} --rerank MODEL"
+)
 
 
 def parse(argv: Sequence[str]) -> tuple[Flags, set[str]]:
@@ -49,7 +55,7 @@ def check(flags: Flags, given: set[str]) -> None:
         _check_eval_only(flags, given)
         return
     for name in flags.eval_data or ():
-        if flags.arch == "bi" and not format_of(name) and SETS[parse_name(name)[0]].task == "nli":
+        if flags.arch == "bi" and task_of(name) == "nli":
             raise UsageError(
                 f"--eval-data {name} is NLI data; a trained bi-encoder is scored on it with --dev-data {name}"
             )
@@ -108,8 +114,9 @@ def _check_sets(flags: Flags) -> None:
     try:
         for names, split in wanted:
             for name in names:
-                parse_name(name)
-                split_for(name, split)
+                split_of(name, split)
+                if flags.arch == "cross" and task_of(name) == "retrieval":
+                    raise UsageError(CROSS_RETRIEVAL.format(name))
     except DataError as error:
         raise UsageError(str(error)) from None
 
@@ -126,7 +133,7 @@ def objectives_of(flags: Flags) -> list[str]:
     out = []
     for name, objective in zip(flags.train_data, chosen, strict=True):
         # a local file tells its task when it is read
-        task = None if format_of(name) else SETS[parse_name(name)[0]].task
+        task = task_of(name)
         if objective == "auto":
             out.append(default[task] if task else "auto")
             continue
@@ -162,7 +169,7 @@ def _check_eval_only(flags: Flags, given: set[str]) -> None:
     if not flags.eval_data:
         raise UsageError("--eval-only needs --eval-data: the sets to score")
     for name in flags.eval_data:
-        if flags.arch == "bi" and not format_of(name) and SETS[parse_name(name)[0]].task == "nli":
+        if flags.arch == "bi" and task_of(name) == "nli":
             raise UsageError(
                 f"--eval-data {name} is NLI data: it takes a classifier, which a bi-encoder does not keep"
             )

@@ -1,11 +1,7 @@
-"""Every flag of train.py: one dataclass, its defaults, and the checks that need nothing loaded. Torch-free."""
+"""Every flag of train.py: one dataclass, its defaults, and which objective trains on what. Torch-free."""
 
-import argparse
-import difflib
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, NoReturn
+from dataclasses import dataclass, field
+from typing import Any
 
 POOLINGS = ("mean", "cls", "max", "mean_sqrt", "weighted_mean", "last")
 CONCATENATIONS = ("u,v", "|u-v|", "u*v", "|u-v|,u*v", "u,v,u*v", "u,v,|u-v|", "u,v,|u-v|,u*v")
@@ -17,6 +13,8 @@ OBJECTIVES = {
         "cosent": ("sts",),
         "triplet": ("triplet", "nli"),
         "margin-mse": ("margin",),
+        "ranking": ("retrieval", "ranking", "triplet", "nli"),
+        "mega-batch-margin": ("retrieval", "ranking", "triplet", "nli"),
     },
     "cross": {
         "classification": ("nli",),
@@ -30,7 +28,14 @@ OBJECTIVES = {
 }
 EVERY_OBJECTIVE = tuple(dict.fromkeys(name for known in OBJECTIVES.values() for name in known))
 DEFAULT_OBJECTIVE = {
-    "bi": {"nli": "classification", "sts": "regression", "triplet": "triplet", "margin": "margin-mse"},
+    "bi": {
+        "nli": "classification",
+        "sts": "regression",
+        "triplet": "triplet",
+        "margin": "margin-mse",
+        "retrieval": "ranking",
+        "ranking": "ranking",
+    },
     "cross": {
         "nli": "classification",
         "sts": "bce",
@@ -39,6 +44,11 @@ DEFAULT_OBJECTIVE = {
         "margin": "margin-mse",
     },
 }
+IN_BATCH = (
+    "ranking",
+    "mega-batch-margin",
+)  # objectives of a bi-encoder for which a batch is its own negatives
+AS_TRIPLETS = ("triplet", *IN_BATCH)  # objectives that take NLI data as (premise, entailment, contradiction)
 PER_STAGE = ("objective", "epochs", "batch_size", "lr", "head_lr", "warmup_ratio")
 
 
@@ -83,6 +93,19 @@ class Flags:
         "features it would shrink",
         "auto",
         choices=("auto", "yes", "no"),
+        arch="bi",
+    )
+    towers: str | None = _flag(
+        "model",
+        "one encoder for questions and passages, or two that start alike and are trained apart; default: the model "
+        "directory's, else shared",
+        choices=("shared", "separate"),
+        arch="bi",
+    )
+    similarity: str | None = _flag(
+        "model",
+        "what retrieval compares vectors by, in training and after; default: the model directory's, else cosine",
+        choices=("cosine", "dot"),
         arch="bi",
     )
     # data
@@ -151,7 +174,7 @@ class Flags:
     )
     scale: float | None = _flag(
         "objective",
-        "what similarities are multiplied by; default: 20 for cosent, 10 for ranking",
+        "what similarities are multiplied by; default: 20 for cosent and ranking, 10 for ranking with --arch cross",
         type=float,
         above=0,
         needs=("cosent", "ranking"),
@@ -163,6 +186,47 @@ class Flags:
         type=int,
         at_least=0,
         needs=("ranking",),
+        arch="cross",
+    )
+    symmetric: bool = _flag(
+        "objective",
+        "ranking both ways: the passage of a question, and the question of a passage",
+        False,
+        needs=("ranking",),
+        arch="bi",
+    )
+    positive_margin: float = _flag(
+        "objective",
+        "of mega-batch-margin: the similarity that a right passage is drawn to",
+        0.8,
+        type=float,
+        needs=("mega-batch-margin",),
+    )
+    negative_margin: float = _flag(
+        "objective",
+        "of mega-batch-margin: the similarity that the nearest wrong passage is pushed below",
+        0.3,
+        type=float,
+        needs=("mega-batch-margin",),
+    )
+    hard_negatives: int = _flag(
+        "objective",
+        "wrong passages of its own that a row brings into a batch, where the set has any, drawn anew each epoch",
+        1,
+        type=int,
+        at_least=0,
+        needs=IN_BATCH,
+        arch="bi",
+    )
+    matryoshka: list[int] = _flag(
+        "objective",
+        "the loss summed over the first so many dimensions of the embeddings, such as 384 128 64",
+        [],
+        nargs="+",
+        type=int,
+        at_least=1,
+        needs=IN_BATCH,
+        arch="bi",
     )
     # optimisation
     epochs: list[int] = _flag(
@@ -177,6 +241,14 @@ class Flags:
         "optimisation", "examples (pairs, triplets) a micro-batch", [16], nargs="+", type=int, at_least=1
     )
     accumulation: int = _flag("optimisation", "micro-batches an update", 1, type=int, at_least=1)
+    cache_rows: int = _flag(
+        "optimisation",
+        "texts (pairs) that go through the encoder at a time, the batch's exact gradient in the memory of so few: "
+        "the gradient cache (0: the whole batch at once)",
+        0,
+        type=int,
+        at_least=0,
+    )
     lr: list[float] = _flag(
         "optimisation", "peak learning rate of the encoder", [2e-5], nargs="+", type=float, above=0
     )
@@ -211,9 +283,10 @@ class Flags:
     )
     batch_sampler: str = _flag(
         "optimisation",
-        "length: batches of texts of like length; random: not",
-        "length",
-        choices=("length", "random"),
+        "length: batches of texts of like length; random: not; auto: length, or, where the batch is the negatives, "
+        "no question and no passage twice in a batch",
+        "auto",
+        choices=("auto", "length", "random"),
     )
     seed: int = _flag(
         "optimisation",
@@ -280,73 +353,3 @@ class Flags:
     eval_only: bool = _flag("run", "score --model on --eval-data, train nothing", False)
     device: str = _flag("run", "auto, cpu, cuda, cuda:1", "auto")
     threads: int = _flag("run", "CPU threads (0: all)", 0, type=int, at_least=0)
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors are one line with a suggestion, exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: error: {message} (--help lists the flags)", file=sys.stderr)
-        raise SystemExit(2)
-
-
-def build_parser() -> Parser:
-    parser = Parser(
-        prog="train.py",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Train and evaluate Sentence-BERT models: bi-encoders and cross-encoders.",
-        epilog=EXAMPLES,
-    )
-    groups: dict[str, Any] = {}
-    for f in fields(Flags):
-        meta = f.metadata
-        group = groups.setdefault(meta["group"], parser.add_argument_group(meta["group"]))
-        default = f.default_factory() if callable(f.default_factory) else f.default
-        shown = " ".join(map(str, default)) if isinstance(default, list) else default
-        options: dict[str, Any] = {"help": meta["help"].replace("%", "%%"), "default": argparse.SUPPRESS}
-        if meta.get("choices"):
-            options["help"] += f" ({', '.join(meta['choices'])})"
-        if shown is not None and shown is not False:
-            options["help"] += f" [{shown}]".replace("%", "%%")
-        if default is False:
-            options["action"] = "store_true"
-        else:
-            options["metavar"] = meta.get("metavar", "N" if meta.get("type") in (int, float) else "X")
-            if meta.get("type"):
-                options["type"] = meta["type"]
-            if meta.get("nargs"):
-                options["nargs"] = meta["nargs"]
-        group.add_argument("--" + f.name.replace("_", "-"), **options)
-    return parser
-
-
-EXAMPLES = """examples:
-  python train.py                                                     the embedded samples
-  python train.py --train-data stsb --epochs 4 --eval-data stsb       STS regression
-  python train.py --train-data nli-en stsb --mix sequence --epochs 1 4
-  python train.py --arch cross --train-data stsb --eval-data stsb     cross-encoder
-  python train.py --eval-only --model minilm --eval-data stsb sts12 sickr
-  python train.py --resume runs/x
-"""
-
-
-# what other trainers call a flag of ours
-OTHER_NAMES = {
-    "--learning-rate": "--lr",
-    "--num-train-epochs": "--epochs",
-    "--train-batch-size": "--batch-size",
-    "--per-device-train-batch-size": "--batch-size",
-    "--eval-batch-size": "--eval-batch-tokens",
-    "--gradient-accumulation-steps": "--accumulation",
-    "--max-seq-length": "--max-length",
-    "--fp16": "--precision",
-    "--bf16": "--precision",
-}
-
-
-def suggestion(word: str, allowed: Sequence[str]) -> str:
-    if word.replace("_", "-") in OTHER_NAMES:
-        return f"; here it is called {OTHER_NAMES[word.replace('_', '-')]}"
-    close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""

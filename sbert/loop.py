@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,18 @@ from data.sampler import mixed_batches
 from sbert.checkpoint import restore_random_states, save_checkpoint
 from sbert.cross_encoder import CrossEncoder
 from sbert.errors import Interrupted, RunError
+from sbert.gradient_cache import cached_backward
 from sbert.meter import Meter
 from sbert.model import modelWithPooling
+from sbert.objectives import Objective
 from sbert.optim import build_optimizer, learning_rate_factor
 from sbert.precision import autocast, grad_scaler
 from sbert.signals import SignalGuard
-from sbert.source import TrainingSource
+from sbert.source import Batch, TrainingSource
+from sbert.towers import TwoTowers
 
 log = logging.getLogger("sbert")
+Encoder = modelWithPooling | TwoTowers | CrossEncoder
 MAX_SKIPPED = 20  # updates in a row whose gradients were not finite, before the run is given up
 
 
@@ -45,7 +50,8 @@ class Settings:
     warmup_ratio: float = 0.1
     max_grad_norm: float = 1.0
     precision: str = "fp32"
-    sampler: str = "length"
+    sampler: str = "auto"
+    cache_rows: int = 0  # texts that go through the encoder at a time, gradient cache; 0: all, without one
     seed: int = 42
     eval_steps: float = 0  # 0: once an epoch; below 1: a share of the stage
     save_steps: float = 0  # 0: when evaluating
@@ -56,9 +62,16 @@ class Settings:
     max_updates: int = 0  # stop after so many (0: all), with the schedule of the full run
     init_scale: float = 2.0**16  # of the fp16 gradient scaler
 
-    def batches(self, lengths: Sequence[Sequence[int]], epoch: int) -> list[tuple[int, list[int]]]:
-        """The batches of an epoch, (number of the set, its rows); lengths: tokens of every row of every set."""
-        return mixed_batches(lengths, self.batch_size, seed=self.seed, epoch=epoch, sampler=self.sampler)
+    def batches(self, sources: Sequence[TrainingSource], epoch: int) -> list[tuple[int, list[int]]]:
+        """The batches of an epoch, (number of the set, its rows)."""
+        return mixed_batches(
+            [source.lengths for source in sources],
+            self.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            sampler=self.sampler,
+            keys=[source.keys for source in sources],
+        )
 
 
 @dataclass
@@ -92,7 +105,7 @@ class Progress:
 
 
 def fit(
-    encoder: modelWithPooling | CrossEncoder,
+    encoder: Encoder,
     sources: Sequence[TrainingSource],
     settings: Settings,
     *,
@@ -119,8 +132,7 @@ def fit(
     )
     scaler = grad_scaler(encoder.device, settings.precision, settings.init_scale)
     parts = {"objectives": objectives, "optimizer": optimizer, "scaler": scaler}
-    lengths = [source.lengths for source in sources]
-    per_epoch = math.ceil(len(settings.batches(lengths, 0)) / settings.accumulation)
+    per_epoch = math.ceil(len(settings.batches(sources, 0)) / settings.accumulation)
     total = per_epoch * settings.epochs
     warmup = int(total * settings.warmup_ratio)
     last = min(total, settings.max_updates or total)
@@ -137,7 +149,7 @@ def fit(
         while progress.update < last and not progress.patience_is_out(settings):
             epoch, within = divmod(progress.update, per_epoch)
             if within == 0 or not plan:
-                plan = settings.batches(lengths, epoch)
+                plan = settings.batches(sources, epoch)
             micro_batches = plan[within * settings.accumulation : (within + 1) * settings.accumulation]
             started = time.perf_counter()
             factor = learning_rate_factor(progress.update, total, warmup)
@@ -195,10 +207,8 @@ def _update(
     loss_sum = torch.zeros((), device=device)
     for source, rows in micro_batches:
         batch = sources[source].batch(rows, device)
-        with autocast(device, settings.precision):
-            loss = sources[source].objective(batch.features, batch.answer)["loss"]
         share = batch.size / examples  # so that the update's loss is the mean over its examples
-        scaler.scale(loss * share).backward()
+        loss = _backward(sources[source].objective, batch, settings, scaler, share)
         loss_sum += loss.detach() * share
         meter.count(batch)
     if not math.isfinite(loss_sum.item()) and not scaler.is_enabled():
@@ -212,8 +222,27 @@ def _update(
     return loss_sum.item(), norm
 
 
+def _backward(
+    objective: Objective, batch: Batch, settings: Settings, scaler: torch.amp.GradScaler, share: float
+) -> torch.Tensor:
+    """Accumulates the gradients of one micro-batch, plainly or through the gradient cache; its loss."""
+    casting = partial(autocast, batch.features[0]["input_ids"].device, settings.precision)
+
+    def backward(loss: torch.Tensor) -> None:
+        scaler.scale(loss * share).backward()
+
+    if settings.cache_rows:
+        return cached_backward(
+            objective, batch.features, batch.answer, settings.cache_rows, backward, casting
+        )
+    with casting():
+        loss = objective(batch.features, batch.answer)["loss"]
+    backward(loss)
+    return loss
+
+
 def _finish(
-    encoder: modelWithPooling | CrossEncoder,
+    encoder: Encoder,
     settings: Settings,
     progress: Progress,
     model_folder: Path | None,
@@ -234,7 +263,7 @@ def _every(steps: float, total: int) -> int:
 
 
 def _evaluate(
-    encoder: modelWithPooling | CrossEncoder,
+    encoder: Encoder,
     evaluate: Callable[[], dict[str, float]],
     settings: Settings,
     progress: Progress,

@@ -106,6 +106,11 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         """``encode`` with the prompt the model directory keeps for documents, if any."""
         return self.encode(texts, **{"prompt_name": self._prompt("document", "passage", "corpus"), **options})
 
+    def prompt_for(self, kind: str) -> str:
+        """The text that encode_query ("query") or encode_document ("document") puts before each text; "" if none."""
+        names = ("query",) if kind == "query" else ("document", "passage", "corpus")
+        return self.description.prompts.get(self._prompt(*names) or self.description.default_prompt or "", "")
+
     def _prompt(self, *names: str) -> str | None:
         return next((name for name in names if name in self.description.prompts), None)
 

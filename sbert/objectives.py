@@ -5,7 +5,7 @@
     answer     (B,) class ids, (B,) scores in 0..1, or None
 
 Every objective is ``embed`` (the part with the encoder) followed by ``score`` (a loss on vectors, in fp32), so that a
-loop can also run the two apart (gradient caching) without knowing which objective it is.
+loop can also run the two apart (sbert/gradient_cache.py) without knowing which objective it is.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,24 +17,34 @@ from torch import Tensor, nn
 
 from heads.pair_features import CONCATENATIONS, pair_features
 from losses import PAIRWISE, cosent_loss, cosine_regression_loss, margin_mse_loss, triplet_loss
+from sbert.chunks import Chunks, Features, count_of
 from sbert.model import modelWithPooling
 
-Features = Sequence[dict[str, Tensor]]
+Encode = Callable[[dict[str, Tensor]], Tensor]  # what one part of a batch becomes: (rows, D)
 
 
 class Objective(nn.Module):
     """Base: ``embed`` then ``score``. What an objective takes is told by ``tasks`` and ``columns``."""
 
-    model: Any  # a modelWithPooling, or a CrossEncoder
+    model: Any  # a modelWithPooling, two of them, or a CrossEncoder
     tasks: tuple[str, ...]  # the kinds of data it trains on: "nli", "sts", "triplet", ...
     columns: int = 2
 
     def forward(self, features: Features, answer: Tensor | None = None) -> dict[str, Any]:
         return self.score(self.embed(features), answer)
 
-    def embed(self, features: Features) -> list[Tensor]:
-        """The part with the encoder: features -> representations."""
+    def plan(self, features: Features, rows: int = 0) -> list[tuple[Encode, Chunks]]:
+        """Who encodes what, in which parts: every text of ``features`` once. rows: at most so many in a part (0: as is
+        best for speed)."""
         raise NotImplementedError
+
+    def embed(self, features: Features) -> list[Tensor]:
+        """The part with the encoder: features -> representations, one a column."""
+        return [
+            column
+            for encode, chunks in self.plan(features)
+            for column in chunks.restore([encode(part) for part in chunks.parts])
+        ]
 
     def score(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
         """The loss, in fp32 whatever the encoder ran in."""
@@ -54,44 +64,19 @@ class SiameseObjective(Objective):
         super().__init__()
         self.model = model if isinstance(model, modelWithPooling) else modelWithPooling(model)
 
-    def embed(self, features: Features) -> list[Tensor]:
-        """One (B, D) tensor a column.
-
-        Siamese means one encoder, so which column a text stands in does not matter to it: the texts of all columns
-        are sorted by length and run in as many chunks as there are columns, each cut to its own longest text.
-        """
+    def plan(self, features: Features, rows: int = 0) -> list[tuple[Encode, Chunks]]:
+        """Siamese means one encoder, so which column a text stands in does not matter to it: the texts of all columns
+        are sorted together and run in as many parts as there are columns, or in parts of ``rows`` texts."""
         if len(features) != self.columns:
             raise ValueError(f"{type(self).__name__} takes {self.columns} text columns, got {len(features)}")
-        sizes = [len(column["input_ids"]) for column in features]
-        vectors = length_sorted(
-            join(features), self.columns, lambda chunk: self.model(**chunk)["sentence_embedding"]
-        )
-        return list(vectors.split(sizes))
+        texts = sum(len(column["input_ids"]) for column in features)
+        count = count_of(texts, rows) if rows else self.columns
+        return [(embedding_of(self.model), Chunks.of(features, count))]
 
 
-def length_sorted(
-    batch: dict[str, Tensor], chunks: int, run: Callable[[dict[str, Tensor]], Tensor]
-) -> Tensor:
-    """``run`` on rows sorted by length, in ``chunks`` parts, each cut to its own longest row; (rows, ...) in their order."""
-    order = batch["attention_mask"].sum(1).argsort(stable=True)
-    parts = [trim({key: value[rows] for key, value in batch.items()}) for rows in order.chunk(chunks)]
-    return torch.cat([run(part) for part in parts])[order.argsort()]
-
-
-def join(features: Features) -> dict[str, Tensor]:
-    """Stacks columns of (B, T_i) into one batch (sum of B, max T), padded on the right; pad positions are masked."""
-    width = max(column["input_ids"].shape[1] for column in features)
-    return {
-        key: torch.cat([F.pad(column[key], (0, width - column[key].shape[1])) for column in features])
-        for key in features[0]
-    }
-
-
-def trim(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drops the token positions, on either side, that are padding in every row."""
-    used = batch["attention_mask"].any(0).nonzero()
-    first, last = (int(used.min()), int(used.max())) if len(used) else (0, 0)
-    return {key: value[:, first : last + 1] for key, value in batch.items()}
+def embedding_of(model: modelWithPooling) -> Encode:
+    """The encoding of a bi-encoder: input_ids, attention_mask (rows, T) -> (rows, D)."""
+    return lambda part: model(**part)["sentence_embedding"]
 
 
 class modelForClassificationTraining(SiameseObjective):  # noqa: N801  (the name the write-up gave it)

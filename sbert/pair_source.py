@@ -4,17 +4,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from data.examples import DataSet
+from sbert.chunks import count_of, padded_tokens
 from sbert.cross_encoder import CrossEncoder
 from sbert.cross_objectives import CHUNK_ROWS, CrossObjective
 from sbert.encode import pad
 from sbert.errors import RunError
 from sbert.pairs import Pair, PairTokens, tokenize_pairs
-from sbert.source import Batch
+from sbert.source import Batch, check_fits
 
 log = logging.getLogger("sbert")
 
@@ -31,6 +31,7 @@ class PairSource:
     truncated_share: float
     pad_id: int
     side: str
+    keys = None
 
     @classmethod
     def build(cls, dataset: DataSet, objective: CrossObjective, model: CrossEncoder) -> "PairSource":
@@ -80,6 +81,7 @@ class RankingSource:
     answers: dict[str, set[str]]  # query -> all its relevant documents, which are nobody's negatives for it
     lengths: list[int]
     truncated_share: float
+    keys = None
 
     @classmethod
     def build(cls, dataset: DataSet, objective: CrossObjective, model: CrossEncoder) -> "RankingSource":
@@ -140,11 +142,9 @@ class RankingSource:
         answer = torch.full((len(rows), max(map(len, lists))), torch.nan)
         for i, own in enumerate(grades):
             answer[i, : len(own)] = torch.tensor(own)
-        lengths = np.sort([len(row) for row in tokens.ids])
-        # what the encoder computes: CrossObjective.embed sorts these pairs and runs them in so many chunks
-        chunks = torch.from_numpy(lengths).chunk(-(-len(lengths) // CHUNK_ROWS))
-        padded = sum(len(chunk) * int(chunk[-1]) for chunk in chunks)
-        return Batch([features], answer.to(device, non_blocking=True), len(rows), int(lengths.sum()), padded)
+        lengths = [len(row) for row in tokens.ids]
+        padded = padded_tokens(lengths, count_of(len(lengths), CHUNK_ROWS))
+        return Batch([features], answer.to(device, non_blocking=True), len(rows), sum(lengths), padded)
 
     def _draw(self, rows: Sequence[int], i: int) -> list[str]:
         """Up to ``num_negatives`` distinct documents of the batch's other queries that are not right for query i."""
@@ -162,15 +162,6 @@ def grades(task: str, label: object) -> tuple[float, ...]:
     if task == "margin":
         return (float(label), 0.0)  # type: ignore[arg-type]
     return tuple(label)  # type: ignore[arg-type]
-
-
-def check_fits(dataset: DataSet, objective: CrossObjective) -> None:
-    """Raises RunError when the set is empty or of another kind than the objective takes."""
-    if not dataset.examples:
-        raise RunError(f"{dataset.key}: no examples to train on")
-    if dataset.task not in objective.tasks:
-        name = type(objective).__name__
-        raise RunError(f"{dataset.key} is {dataset.task} data; {name} takes {' or '.join(objective.tasks)}")
 
 
 def warn_of_truncation(key: str, truncated: int, total: int, max_length: int) -> None:

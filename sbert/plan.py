@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import data
-from data.registry import SETS, format_of
+from data.tasks import is_local, is_retrieval, key_of, split_of, splits_of, stem_of, task_of
 from sbert.errors import UsageError
 from sbert.evaluation.cross import takes
 from sbert.evaluation.evaluate import SIAMESE_TASKS
 from sbert.flag_checks import check_one_head, objectives_of
-from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, Flags
+from sbert.flags import AS_TRIPLETS, DEFAULT_OBJECTIVE, OBJECTIVES, Flags
 
 log = logging.getLogger("sbert")
+
+
+AnySet = data.DataSet | data.RetrievalSet
 
 
 @dataclass
 class Stage:
     """One pass of ``fit``: sets trained together, the sets scored meanwhile, and the metric to select on."""
 
-    train: list[data.DataSet]
+    train: list[AnySet]
     objectives: list[str]
-    dev: list[data.DataSet]
+    dev: list[AnySet]
     select_on: str | None
     number: int
 
@@ -37,23 +40,36 @@ def load_sets(
     limit: int = 0,
     seed: int = 0,
     as_triplets: Sequence[bool] = (),
-) -> list[data.DataSet]:
+) -> list[AnySet]:
     """Sets by name, NLI ones turned into triplets where asked; ``limit`` > 0 keeps that many rows, drawn once.
 
     Raises UsageError when two files would share one name in tables and records.
     """
-    out: list[data.DataSet] = []
+    out: list[AnySet] = []
     for i, name in enumerate(names):
-        dataset = data.load(name, data.split_for(name, split), data_dir=flags.data_dir)
+        dataset = load_set(name, split, flags.data_dir)
         if any(dataset.key == other.key for other in out):
             raise UsageError(f"{name}: a set called {dataset.key} is named twice; rename one of the files")
-        if i < len(as_triplets) and as_triplets[i] and dataset.task == "nli":
+        if isinstance(dataset, data.DataSet) and dataset.task == "nli" and any(as_triplets[i : i + 1]):
             dataset = data.triplets(dataset)
-        if 0 < limit < len(dataset):
-            rows = sorted(random.Random(seed).sample(range(len(dataset)), limit))
-            dataset = replace(dataset, examples=[dataset.examples[i] for i in rows])
-        out.append(dataset)
+        out.append(drawn(dataset, limit, seed))
     return out
+
+
+def load_set(name: str, split: str | None, data_dir: str | None) -> AnySet:
+    """One split of a set, of either registry, or somebody's own file."""
+    load = data.load_retrieval if is_retrieval(name) else data.load
+    return load(name, split_of(name, split), data_dir=data_dir)
+
+
+def drawn(dataset: AnySet, limit: int, seed: int) -> AnySet:
+    """``limit`` of the rows (0: all), drawn with ``seed``, in their order; a retrieval set keeps its pool."""
+    if not 0 < limit < len(dataset):
+        return dataset
+    rows = sorted(random.Random(seed).sample(range(len(dataset)), limit))
+    if isinstance(dataset, data.RetrievalSet):
+        return dataset.questions_only(rows)
+    return replace(dataset, examples=[dataset.examples[i] for i in rows])
 
 
 def load_stages(flags: Flags) -> list[Stage]:
@@ -65,7 +81,7 @@ def load_stages(flags: Flags) -> list[Stage]:
         flags,
         limit=flags.train_limit,
         seed=flags.seed,
-        as_triplets=[objective in ("triplet", "ranking") for objective in wanted],
+        as_triplets=[objective in AS_TRIPLETS for objective in wanted],
     )
     objectives: list[str] = []
     for dataset, objective in zip(sets, wanted, strict=True):
@@ -84,7 +100,7 @@ def load_stages(flags: Flags) -> list[Stage]:
             flags.dev_data if flags.dev_data is not None else _dev_names([flags.train_data[i] for i in group])
         )
         chosen = [objectives[i] for i in group]
-        turned = bool({"triplet", "ranking"} & set(chosen))
+        turned = bool(set(AS_TRIPLETS) & set(chosen))
         dev = load_sets(names, "dev", flags, limit=flags.dev_limit, as_triplets=[turned] * len(names))
         select_on = _select_on(flags, sets[group[-1]], dev, chosen)
         _refuse_constant(select_on, dev)
@@ -108,12 +124,12 @@ def load_stages(flags: Flags) -> list[Stage]:
 
 
 def _dev_names(train: Sequence[str]) -> list[str]:
-    stems = [data.parse_name(name)[0] for name in train if not format_of(name)]
-    return [f"{stem}-dev" for stem in dict.fromkeys(stems) if "dev" in SETS[stem].splits]
+    stems = [stem_of(name) for name in train if not is_local(name)]
+    return [f"{stem}-dev" for stem in dict.fromkeys(stems) if "dev" in splits_of(stem)]
 
 
 def _select_on(
-    flags: Flags, last_trained: data.DataSet, dev: Sequence[data.DataSet], objectives: Sequence[str]
+    flags: Flags, last_trained: AnySet, dev: Sequence[AnySet], objectives: Sequence[str]
 ) -> str | None:
     """The metric key of a stage, or None for its last step. ``auto`` never selects an NLI run on STS.
 
@@ -124,24 +140,21 @@ def _select_on(
         return None
     if flags.select_on in available:
         return flags.select_on
-    local = last_trained.name not in SETS  # a file of somebody's own: any dev set of its kind speaks for it
-    mine = [
-        key
-        for key, d in available.items()
-        if d.task == last_trained.task and (d.name == last_trained.name or local)
-    ]
+    local = not is_registered(last_trained)  # a file of somebody's own: any dev set of its kind speaks for it
+    kinds = {last_trained.task, "retrieval"} if last_trained.task == "ranking" else {last_trained.task}
+    mine = [key for key, d in available.items() if d.task in kinds and (d.name == last_trained.name or local)]
     return mine[0] if mine else None
 
 
-def _refuse_constant(select_on: str | None, dev: Sequence[data.DataSet]) -> None:
+def _refuse_constant(select_on: str | None, dev: Sequence[AnySet]) -> None:
     """A set whose gold scores are all the same has no correlation: nothing can be selected on it."""
     for d in dev:
         chosen = select_on is not None and select_on.startswith(d.key + "/") and d.task == "sts"
-        if chosen and len({example.label for example in d.examples}) < 2:
+        if chosen and isinstance(d, data.DataSet) and len({example.label for example in d.examples}) < 2:
             raise UsageError(f"{d.key}: its {len(d)} gold scores do not differ, so there is no {select_on}")
 
 
-def selectable(dev: Sequence[data.DataSet], objectives: Sequence[str], arch: str) -> dict[str, data.DataSet]:
+def selectable(dev: Sequence[AnySet], objectives: Sequence[str], arch: str) -> dict[str, AnySet]:
     """Metric keys a stage computes on its dev sets; NLI takes the classifier of a classification objective."""
     classifies = "classification" in objectives
     if arch == "cross":
@@ -151,8 +164,10 @@ def selectable(dev: Sequence[data.DataSet], objectives: Sequence[str], arch: str
     return {f"{d.key}/{metric}": d for d in scored for metric in main_metrics(d, arch)}
 
 
-def main_metrics(dataset: data.DataSet, arch: str) -> list[str]:
+def main_metrics(dataset: AnySet, arch: str) -> list[str]:
     """Metrics of a set that a model can be selected on, the usual one first."""
+    if isinstance(dataset, data.RetrievalSet):
+        return ["mrr@10", "ndcg@10", "recall@1", "recall@10", "recall@100", "map@100"]
     nli = ["accuracy", "f1_macro"]
     if arch == "cross":
         ranking = ["ndcg@10", "mrr@10", "map"]
@@ -173,10 +188,10 @@ def eval_names(flags: Flags) -> list[str]:
         return flags.eval_data
     out: list[str] = []
     for name in flags.train_data:
-        stem = name if format_of(name) else data.parse_name(name)[0]
+        stem = stem_of(name)
         if stem == "samples-sts":
             out += ["samples-sts-en", "samples-sts-ko"]
-        elif not format_of(name) and (SETS[stem].task == "nli") == classifies and "test" in SETS[stem].splits:
+        elif (task_of(name) == "nli") == classifies and "test" in splits_of(name):
             out.append(stem)
     return list(dict.fromkeys(out))
 
@@ -197,21 +212,24 @@ def overlap_marks(facts: dict[str, Any], trained: Sequence[str], evaluated: Sequ
     known = [name for name in [*before, *trained] if name == "minilm" or _registered(name)]
     marks = {}
     for name in evaluated:
-        warning = data.overlap_warning(known, name)
+        if is_retrieval(name):
+            warning = data.retrieval_overlap(known, name)
+        else:
+            warning = data.overlap_warning([x for x in known if x == "minilm" or not is_retrieval(x)], name)
         if warning:
-            marks[name if format_of(name) else _key(name)] = warning
+            marks[name if is_local(name) else key_of(name)] = warning
     return marks
 
 
+def is_registered(dataset: AnySet) -> bool:
+    """Not a file or folder of somebody's own, which may be called anything."""
+    return dataset.name in data.SETS or dataset.name in data.retrieval_names()
+
+
 def _registered(name: str) -> bool:
+    """Not a set of somebody's own, known by its file's name."""
     try:
-        data.parse_name(name)
+        split_of(name)
     except data.DataError:
-        return False  # a set of somebody's own, known by its file's name
-    return not format_of(name)
-
-
-def _key(name: str) -> str:
-    stem, _ = data.parse_name(name)
-    split = data.split_for(name)
-    return stem if split == "all" else f"{stem}-{split}"
+        return False
+    return not is_local(name)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+RETRIEVAL = ("recall@1", "recall@5", "recall@10", "recall@20", "recall@100", "mrr@10", "ndcg@10", "map@100")
 MEASURES = ("cosine", "euclidean", "manhattan", "dot")
 
 
@@ -24,34 +25,51 @@ def percent(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{100 * value:.2f}"
 
 
-def similarity_table(metrics: Mapping[str, float], pairs: Mapping[str, int], marks: Mapping[str, str]) -> str:
-    """One row a set: pairs, then Spearman and Pearson of every measure; ``*`` where a note belongs to the set."""
+def similarity_tables(
+    metrics: Mapping[str, float], pairs: Mapping[str, int], marks: Mapping[str, str]
+) -> str:
+    """What a bi-encoder came to, ``*`` where a note belongs to the set. One row a set: of pairs Spearman and Pearson of
+    every measure, of triplets their accuracy; of retrieval sets a table of their own."""
+    searched = {key: count for key, count in pairs.items() if f"{key}/mrr@10" in metrics}
+    compared = {key: count for key, count in pairs.items() if key not in searched}
     rows = []
-    for key, count in pairs.items():
-        if f"{key}/spearman_cosine" in metrics:
-            rows.append(
-                [
-                    key + "*" * (key in marks),
-                    f"{count:,}",
-                    *(
-                        percent(metrics.get(f"{key}/{kind}_{measure}"))
-                        for kind in ("spearman", "pearson")
-                        for measure in MEASURES
-                    ),
-                ]
-            )
-        else:
-            rows.append(
-                [
-                    key + "*" * (key in marks),
-                    f"{count:,}",
-                    *(percent(metrics.get(f"{key}/accuracy_{measure}")) for measure in MEASURES),
-                    *["-"] * len(MEASURES),
-                ]
-            )
+    for key, count in compared.items():
+        correlated = f"{key}/spearman_cosine" in metrics
+        names = [f"{kind}_{m}" for kind in ("spearman", "pearson") for m in MEASURES]
+        names = names if correlated else [*(f"accuracy_{m}" for m in MEASURES), *[""] * len(MEASURES)]
+        cells = [percent(metrics.get(f"{key}/{name}")) for name in names]
+        rows.append([key + "*" * (key in marks), f"{count:,}", *cells])
     header = ["set", "pairs", *(f"{kind}-{measure[:4]}" for kind in ("rho", "r") for measure in MEASURES)]
     note = "rho: Spearman x 100, r: Pearson x 100 (triplet sets: accuracy x 100); cosine, -Euclidean, -Manhattan, dot"
-    return table(header, rows) + "\n" + note + notes(marks)
+    tables = [table(header, rows) + "\n" + note] if rows else []
+    if searched:
+        tables.append(metrics_table(metrics, searched, marks, RETRIEVAL, "questions"))
+    return "\n\n".join(tables) + notes(marks)
+
+
+def metrics_table(
+    metrics: Mapping[str, float],
+    counts: Mapping[str, int],
+    marks: Mapping[str, str],
+    names: Sequence[str],
+    unit: str,
+) -> str:
+    """One row a set, one column a metric that any of them has, x 100; thresholds as they are."""
+    shown = [name for name in names if any(f"{key}/{name}" in metrics for key in counts)]
+    rows = [
+        [
+            key + "*" * (key in marks),
+            f"{count:,}",
+            *(
+                f"{metrics[f'{key}/{n}']:.4f}"
+                if n == "f1_threshold" and f"{key}/{n}" in metrics
+                else percent(metrics.get(f"{key}/{n}"))
+                for n in shown
+            ),
+        ]
+        for key, count in counts.items()
+    ]
+    return table(["set (x 100)", unit, *shown], rows)
 
 
 def cross_tables(metrics: Mapping[str, float], pairs: Mapping[str, int], marks: Mapping[str, str]) -> str:
@@ -62,23 +80,9 @@ def cross_tables(metrics: Mapping[str, float], pairs: Mapping[str, int], marks: 
         ("accuracy", "f1_macro"),
         ("mrr@10", "ndcg@10", "map", "base_mrr@10", "base_ndcg@10", "base_map"),
     ):
-        keys = [key for key in pairs if f"{key}/{names[0]}" in metrics]
-        shown = [name for name in names if any(f"{key}/{name}" in metrics for key in keys)]
-        rows = [
-            [
-                key + "*" * (key in marks),
-                f"{pairs[key]:,}",
-                *(
-                    f"{metrics[f'{key}/{n}']:.4f}"
-                    if n == "f1_threshold" and f"{key}/{n}" in metrics
-                    else percent(metrics.get(f"{key}/{n}"))
-                    for n in shown
-                ),
-            ]
-            for key in keys
-        ]
-        if rows:
-            out.append(table(["set (x 100)", "rows", *shown], rows))
+        keys = {key: count for key, count in pairs.items() if f"{key}/{names[0]}" in metrics}
+        if keys:
+            out.append(metrics_table(metrics, keys, marks, names, "rows"))
     return "\n\n".join(out) + confusion_tables(metrics, pairs) + notes(marks)
 
 
@@ -109,6 +113,7 @@ def before_after_table(
         for name, label in (
             ("spearman_cosine", "Spearman"),
             ("spearman", "Spearman"),
+            ("mrr@10", "MRR@10"),
             ("ndcg@10", "nDCG@10"),
             ("accuracy", "accuracy"),
             ("accuracy_cosine", "accuracy"),

@@ -1,7 +1,7 @@
 """A training set made ready for the loop: tokenized once, with its objective, cut into batches of tensors."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.examples import DataSet
+from data import DataSet, RetrievalSet
+from sbert.chunks import padded_tokens
 from sbert.encode import pad, tokenize
 from sbert.errors import RunError
 from sbert.model import modelWithPooling
@@ -39,6 +40,10 @@ class TrainingSource(Protocol):
     @property
     def objective(self) -> Objective: ...
 
+    @property
+    def keys(self) -> Sequence[Sequence[Hashable]] | None:
+        """What must not come twice in a batch, of each row; None where the rows of a batch do not meet."""
+
     def batch(self, rows: Sequence[int], device: torch.device) -> Batch: ...
 
 
@@ -54,17 +59,12 @@ class Source:
     truncated_share: float
     pad_id: int
     side: str
+    keys = None
 
     @classmethod
     def build(cls, dataset: DataSet, objective: Objective, tokenizing_model: modelWithPooling) -> "Source":
         """Tokenizes each distinct text once. Raises RunError when the set is empty or not what the objective takes."""
-        if not dataset.examples:
-            raise RunError(f"{dataset.key}: no examples to train on")
-        if dataset.task not in objective.tasks:
-            name = type(objective).__name__
-            raise RunError(
-                f"{dataset.key} is {dataset.task} data; {name} takes {' or '.join(objective.tasks)}"
-            )
+        check_fits(dataset, objective)
         tokenizer = tokenizing_model.tokenizer
         assert tokenizer is not None
         distinct = list(dict.fromkeys(text for example in dataset.examples for text in example.texts))
@@ -104,7 +104,16 @@ class Source:
         parts = {k: v.to(device, non_blocking=True).split(len(rows)) for k, v in padded.items()}
         features = [{k: v[c] for k, v in parts.items()} for c in range(len(self.columns))]
         answer = None if self.labels is None else self.labels[list(rows)].to(device, non_blocking=True)
-        # what the encoder computes: Objective.embed sorts these texts and runs them in as many chunks as columns
-        lengths = sorted(map(len, flat))
-        chunks = [lengths[i : i + len(rows)] for i in range(0, len(lengths), len(rows))]
-        return Batch(features, answer, len(rows), sum(lengths), sum(len(c) * c[-1] for c in chunks))
+        lengths = [len(row) for row in flat]
+        return Batch(
+            features, answer, len(rows), sum(lengths), padded_tokens(lengths, count=len(self.columns))
+        )
+
+
+def check_fits(dataset: DataSet | RetrievalSet, objective: Objective) -> None:
+    """Raises RunError when the set is empty or of another kind than the objective takes."""
+    if not len(dataset):
+        raise RunError(f"{dataset.key}: no examples to train on")
+    if dataset.task not in objective.tasks:
+        name = type(objective).__name__
+        raise RunError(f"{dataset.key} is {dataset.task} data; {name} takes {' or '.join(objective.tasks)}")

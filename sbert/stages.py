@@ -6,14 +6,13 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-import data
 from sbert.build import Model, build_objective, build_source
 from sbert.checkpoint import load_checkpoint
 from sbert.errors import RunError
 from sbert.evaluation import evaluate_objective
 from sbert.flags import PER_STAGE, Flags
 from sbert.loop import Progress, Settings, fit
-from sbert.plan import Stage, scoring_options
+from sbert.plan import AnySet, Stage, is_registered, scoring_options
 from sbert.run import RunDirectory
 
 
@@ -68,7 +67,7 @@ def _fit_stage(flags: Flags, stage: Stage, model: Model, settings: Settings, **m
     """Objectives (sets of one task share one classifier), sources, ``fit``."""
     built = {name: build_objective(name, model, flags).to(model.device) for name in stage.objectives}
     objectives = [built[name] for name in stage.objectives]
-    sources = [build_source(s, o, model) for s, o in zip(stage.train, objectives, strict=True)]
+    sources = [build_source(s, o, model, flags) for s, o in zip(stage.train, objectives, strict=True)]
     scored = built.get("classification", objectives[0])
 
     def evaluate() -> dict[str, float]:
@@ -92,9 +91,9 @@ def _summary(stage: Stage, progress: Progress, last_update: int) -> dict[str, An
     }
 
 
-def trained_name(dataset: data.DataSet) -> str:
+def trained_name(dataset: AnySet) -> str:
     """How a model remembers a set: a file of somebody's own must not pass for a registered set of the same name."""
-    return dataset.key if dataset.name in data.SETS else f"local:{dataset.key}"
+    return dataset.key if is_registered(dataset) else f"local:{dataset.key}"
 
 
 def stage_folder(run: RunDirectory, stage: int, stages: int) -> Path:
@@ -123,6 +122,7 @@ def settings_of(flags: Flags, stage: Stage, precision: str) -> Settings:
         weight_decay=flags.weight_decay,
         max_grad_norm=flags.max_grad_norm,
         sampler=flags.batch_sampler,
+        cache_rows=flags.cache_rows,
         seed=flags.seed,
         eval_steps=flags.eval_steps,
         save_steps=flags.save_steps,

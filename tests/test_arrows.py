@@ -51,5 +51,5 @@ def test_no_foreign_imports_and_a_docstring(path: Path) -> None:
 
 def test_flags_and_registry_are_torch_free() -> None:
     """--help and a mistyped flag answer before torch is imported."""
-    code = "import sys, sbert.flags, data.registry; sbert.flags.build_parser().format_help(); sys.exit('torch' in sys.modules)"
+    code = "import sys, sbert.flag_parser, data.registry; sbert.flag_parser.build_parser().format_help(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -15,7 +15,7 @@ from sbert.encode import Encoded
 from sbert.evaluation import classification_metrics, evaluate, evaluate_objective, similarity_metrics
 from sbert.model import modelWithPooling
 from sbert.objectives import modelForClassificationTraining, modelForRegressionTraining
-from sbert.report import before_after_table, percent, similarity_table, table
+from sbert.report import before_after_table, percent, similarity_tables, table
 
 MEASURES = ("cosine", "euclidean", "manhattan", "dot")
 
@@ -223,11 +223,11 @@ def test_table_is_aligned() -> None:
     assert lines == ["set     pairs", "------  -----", "a           1", "longer  1,000"]
 
 
-def test_similarity_table() -> None:
+def test_similarity_tables() -> None:
     metrics = {f"pairs-test/{kind}_{m}": 0.5 for kind in ("spearman", "pearson") for m in MEASURES}
     metrics |= {"pairs-test/pearson_dot": math.nan, "pairs-test/spearman_cosine": 0.8172}
     metrics |= {f"triplets/accuracy_{m}": 0.25 for m in MEASURES}
-    lines = similarity_table(
+    lines = similarity_tables(
         metrics, {"pairs-test": 1379, "triplets": 12}, {"triplets": "seen in training"}
     ).splitlines()
     assert lines[0].split()[:3] == ["set", "pairs", "rho-cosi"]

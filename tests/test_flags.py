@@ -14,7 +14,8 @@ import train
 from data.registry import SETS
 from sbert.errors import UsageError
 from sbert.flag_checks import objectives_of, parse
-from sbert.flags import Flags, build_parser
+from sbert.flag_parser import build_parser
+from sbert.flags import Flags
 
 ROOT = Path(train.__file__).parent
 HEAVY = ("torch", "transformers", "tokenizers", "numpy", "scipy", "tqdm")

@@ -10,16 +10,15 @@ from transformers import BertConfig, BertModel
 
 from heads import CONCATENATIONS, pair_features
 from losses import cosent_loss, cosine_regression_loss, triplet_loss
+from sbert.chunks import join, trim
 from sbert.encode import pad
 from sbert.model import modelWithPooling
 from sbert.objectives import (
     Objective,
-    join,
     modelForClassificationTraining,
     modelForCoSENTTraining,
     modelForRegressionTraining,
     modelForTripletTraining,
-    trim,
 )
 
 WIDTH = 32

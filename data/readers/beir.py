@@ -22,7 +22,7 @@ def read_beir(raws: list[Raw], split: str) -> Contents:
     relevant = _qrels(qrels, {question.id for question in questions}, {passage.id for passage in passages})
     asked = [question for question in questions if relevant.get(question.id)]
     skipped = len(relevant) - len(asked)
-    return Contents(passages, asked, {q.id: relevant[q.id] for q in asked}, (), skipped)
+    return Contents(passages, asked, {q.id: relevant[q.id] for q in asked}, skipped=skipped, titled=True)
 
 
 def _corpus(raw: Raw) -> list[Passage]:

@@ -9,26 +9,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.examples import NLI_LABELS, DataSet
+from data import NLI_LABELS, DataSet, RetrievalSet
 from losses.similarity import PAIRWISE
 from sbert.cross_encoder import CrossEncoder
 from sbert.encode import Encoded, encode
+from sbert.errors import RunError
 from sbert.evaluation.cross import evaluate_cross
 from sbert.evaluation.nli import classification_metrics
 from sbert.evaluation.sts import similarity_metrics
 from sbert.model import modelWithPooling
 from sbert.objectives import modelForClassificationTraining
 from sbert.predict import Predicted
+from sbert.retrieval.dense import evaluate_retrieval
+from sbert.towers import TwoTowers
 
 Metrics = dict[str, float]
-SIAMESE_TASKS = ("sts", "triplet", "margin")  # what two embeddings are enough for
+AnySet = DataSet | RetrievalSet
+SIAMESE_TASKS = ("sts", "triplet", "margin", "retrieval")  # what embeddings are enough for
 
 
 def evaluate(
-    model: modelWithPooling | CrossEncoder, datasets: Sequence[DataSet] | DataSet, **options: Any
+    model: modelWithPooling | TwoTowers | CrossEncoder, datasets: Sequence[AnySet] | AnySet, **options: Any
 ) -> Metrics:
     """Of a bi-encoder: STS sets, Pearson and Spearman of four measures; triplet (and margin) sets, share of right
-    orders by four measures. NLI sets need a classifier and are passed over here: see evaluate_objective.
+    orders by four measures; retrieval sets, sbert.evaluation.retrieval of the whole pool. NLI sets need a classifier and are passed over here: see evaluate_objective.
 
     Of a cross-encoder: see sbert.evaluation.cross. options: those of sbert.encode.encode or sbert.predict.predict.
     """
@@ -37,16 +41,28 @@ def evaluate(
 
 
 def evaluate_with_report(
-    model: modelWithPooling | CrossEncoder,
-    datasets: Sequence[DataSet] | DataSet,
+    model: modelWithPooling | TwoTowers | CrossEncoder,
+    datasets: Sequence[AnySet] | AnySet,
     *,
     classifier: modelForClassificationTraining | None = None,
     **options: Any,
 ) -> tuple[Metrics, Encoded | Predicted | None]:
-    """``evaluate`` plus what encoding or scoring counted (distinct texts or pairs, truncated ones, padding)."""
-    sets = [datasets] if isinstance(datasets, DataSet) else list(datasets)
+    """``evaluate`` plus what encoding or scoring counted (distinct texts or pairs, truncated ones, padding); None of
+    retrieval sets. Raises RunError for two towers and a set that is not about questions and passages."""
+    given = [datasets] if isinstance(datasets, DataSet | RetrievalSet) else list(datasets)
+    sets = [s for s in given if isinstance(s, DataSet)]
     if isinstance(model, CrossEncoder):
         return evaluate_cross(model, sets, **options)
+    searched = {
+        f"{s.key}/{name}": value
+        for s in given
+        if isinstance(s, RetrievalSet)
+        for name, value in evaluate_retrieval(model, s, **options).items()
+    }
+    if isinstance(model, TwoTowers):
+        if sets:
+            raise RunError(f"{sets[0].key} is {sets[0].task} data: two towers are scored on retrieval sets")
+        return searched, None
     sets = [s for s in sets if s.task in SIAMESE_TASKS or (s.task == "nli" and classifier is not None)]
     for dataset in sets:
         if not dataset.examples:
@@ -57,9 +73,9 @@ def evaluate_with_report(
             for text in example.texts:
                 position.setdefault(text, len(position))
     if not position:
-        return {}, None
+        return searched, None
     encoded = encode(model, list(position), **options)
-    metrics: Metrics = {}
+    metrics: Metrics = dict(searched)
     for dataset in sets:
         columns = [
             encoded.embeddings[[position[example.texts[i]] for example in dataset.examples]]
@@ -76,7 +92,7 @@ def evaluate_with_report(
     return metrics, encoded
 
 
-def evaluate_objective(objective: Any, datasets: Sequence[DataSet], **options: Any) -> Metrics:
+def evaluate_objective(objective: Any, datasets: Sequence[AnySet], **options: Any) -> Metrics:
     """``evaluate``, with NLI sets scored by the objective's classifier where it has one."""
     classifier = objective if isinstance(objective, modelForClassificationTraining) else None
     return evaluate_with_report(objective.model, datasets, classifier=classifier, **options)[0]
