@@ -178,9 +178,11 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         Raises RunError with one line when something is missing or does not fit.
         """
         directory = find_model(str(name))
+        facts = read_facts(directory)
+        if facts.get("towers") == "separate":
+            raise RunError(f"{directory}: holds two towers (load_bi_encoder, TwoTowers.from_pretrained)")
         description = read_description(directory)
         encoder_directory = directory / description.encoder_path
-        facts = read_facts(directory)
         if facts.get("arch") == "cross":
             raise RunError(f"{directory}: holds a cross-encoder (--arch cross, CrossEncoder.from_pretrained)")
         tokenizer = load_tokenizer(encoder_directory)

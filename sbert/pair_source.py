@@ -107,6 +107,11 @@ class RankingSource:
                 relevance.append(grade)
         if not queries:
             raise RunError(f"{dataset.key}: no query has a relevant document, nothing to train on")
+        if not objective.num_negatives and all(len(listed) == 1 for listed in documents):
+            raise RunError(
+                f"{dataset.key}: every query has one document alone, and --num-negatives 0 draws none from the batch: "
+                "there is nothing to tell apart"
+            )
         longest = [(q, max(listed, key=len)) for q, listed in zip(queries, documents, strict=True)]
         tokens = tokenize_pairs(model.tokenizer, longest, model.max_length)
         warn_of_truncation(dataset.key, tokens.truncated, len(longest), model.max_length)

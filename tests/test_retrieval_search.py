@@ -1,14 +1,11 @@
-"""Exact search against a plain loop, in many shapes and chunk sizes; windows over long passages."""
+"""Exact search against a plain loop, in many shapes and chunk sizes."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import ROBERTA_SPECIALS, tiny_tokenizer
 
 from sbert.retrieval.search import Ranking, best, exact_search, norms_of
-from sbert.retrieval.windows import best_of, cut, cut_all, most_windows, of_passages, special_tokens
 
 
 def plain(queries: np.ndarray, passages: np.ndarray, k: int, similarity: str) -> tuple[list, list]:
@@ -197,91 +194,3 @@ def test_a_ranking_cut() -> None:
     assert ranking.cut(2).ids == [[3, 1], []]
     assert [row.tolist() for row in ranking.cut(2).scores] == [[3, 2], []]
     assert same(ranking.cut(None), ranking)
-
-
-# ---------------------------------------------------------------- windows
-
-
-def test_windows_by_hand() -> None:
-    ids = list(range(10))
-    assert cut(ids, 6, 3, [101], [102]) == [
-        [101, 0, 1, 2, 3, 102],
-        [101, 3, 4, 5, 6, 102],
-        [101, 6, 7, 8, 9, 102],
-    ]
-    assert cut(ids, 6, 4, [101], [102])[2] == [101, 6, 7, 8, 9, 102]  # not 8, 9 alone
-    assert cut(ids, 4, 4) == [[0, 1, 2, 3], [4, 5, 6, 7], [6, 7, 8, 9]]
-
-
-@pytest.mark.parametrize("count", [0, 1, 4])
-def test_a_text_that_fits_is_one_window(count: int) -> None:
-    ids = list(range(count))
-    assert cut(ids, 7, 2, [101, 7], [102]) == [[101, 7, *ids, 102]]
-
-
-def test_no_token_is_lost_and_no_window_is_too_wide() -> None:
-    for count in range(30):
-        for room in range(1, 9):
-            for stride in range(1, room + 1):
-                ids = list(range(count))
-                windows = cut(ids, room + 2, stride, [-1], [-2])
-                assert {x for window in windows for x in window[1:-1]} == set(ids)
-                starts = [window[1] for window in windows if len(window) > 2]
-                assert all(0 < b - a <= stride for a, b in itertools.pairwise(starts))
-                assert {len(window) for window in windows} == {min(count, room) + 2}
-                assert len(windows) == 1 + -(-max(count - room, 0) // stride)
-
-
-@pytest.mark.parametrize(
-    "width, stride, message",
-    [(2, 1, "2 special tokens leave no room"), (5, 0, "stride 0: allowed are 1 to 3"), (5, 4, "stride 4")],
-)
-def test_what_windows_refuse(width: int, stride: int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        cut([1, 2, 3], width, stride, [101], [102])
-
-
-def test_owners_of_windows() -> None:
-    windows, owner = cut_all([[1, 2, 3], [], [4, 5, 6, 7]], 4, 2, [0], [9])
-    assert windows == [[0, 1, 2, 9], [0, 2, 3, 9], [0, 9], [0, 4, 5, 9], [0, 6, 7, 9]]
-    assert owner.tolist() == [0, 0, 1, 2, 2]
-    assert most_windows(owner) == 2
-    windows, owner = cut_all([], 4, 2)
-    assert windows == [] and owner.tolist() == [] and most_windows(owner) == 1
-
-
-def test_special_tokens_of_two_families() -> None:
-    for tokenizer in (tiny_tokenizer(), tiny_tokenizer(ROBERTA_SPECIALS)):
-        opening, closing = special_tokens(tokenizer)
-        assert (opening, closing) == ([tokenizer.cls_token_id], [tokenizer.sep_token_id])
-        text = "a man is playing"
-        plain_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        assert cut(plain_ids, 64, 1, opening, closing) == [tokenizer(text)["input_ids"]]
-
-
-def test_the_best_window_counts() -> None:
-    owner = np.array([0, 0, 2, 1, 2])
-    scores = np.array([[1.0, 5, 2, 3, 4], [-1, -5, -2, -3, -4]], dtype=np.float32)
-    assert best_of(scores, owner).tolist() == [[5, 3, 4], [-1, -3, -2]]
-    assert best_of(scores[0], owner).tolist() == [5, 3, 4]
-    assert best_of(scores, owner, 4)[:, 3].tolist() == [-np.inf, -np.inf]
-    assert best_of(scores, owner).dtype == np.float32
-    with pytest.raises(ValueError, match=r"scores \(2, 5\) and owner \(4,\)"):
-        best_of(scores, owner[:4])
-
-
-def test_a_ranking_of_windows_becomes_one_of_passages() -> None:
-    rng = np.random.default_rng(6)
-    owner = np.sort(rng.integers(0, 9, 40))
-    owner = np.unique(owner, return_inverse=True)[1]
-    queries, windows = rng.normal(size=(5, 12)), rng.normal(size=(40, 12))
-    for k in (1, 3, 100):
-        deep = exact_search(queries, windows, k * most_windows(owner), passage_chunk=9)
-        found = of_passages(deep, owner, k)
-        unit = windows / np.linalg.norm(windows, axis=1, keepdims=True)
-        scores = best_of(queries / np.linalg.norm(queries, axis=1, keepdims=True) @ unit.T, owner)
-        assert found.ids == np.argsort(-scores, axis=1)[:, :k].tolist()
-        for row, i, ids in zip(found.scores, scores, found.ids, strict=True):
-            assert row == pytest.approx(i[ids], abs=1e-6)
-    empty = of_passages(Ranking([[]], [np.array([], dtype=np.float32)]), owner, 3)
-    assert empty.ids == [[]] and len(empty.scores[0]) == 0

@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 import numpy as np
 import pytest
 
-from data.sampler import SAMPLERS, WINDOW, batches_of_rows, mixed_batches
+from data.sampler import SAMPLERS, WINDOW, batches_of_rows, batches_without_duplicates, mixed_batches
 
 LESS_PADDING = 8  # times less with the length sampler, on the lengths below
 
@@ -114,3 +114,54 @@ def test_one_set_mixed_is_that_set() -> None:
     lengths = skewed_lengths(100)
     alone = batches_of_rows(lengths, 8, seed=2, epoch=3)
     assert mixed_batches([lengths], 8, seed=2, epoch=3) == [(0, rows) for rows in alone]
+
+
+# ---------------------------------------------------------------- no duplicates
+
+
+def keyed(rows: int, passages: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Every row its own question; passages are shared."""
+    rng = np.random.default_rng(seed)
+    return [(f"q{i}", f"p{rng.integers(passages)}") for i in range(rows)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "passages", "batch_size"), [(100, 20, 8), (37, 37, 8), (50, 3, 16), (1, 1, 4)]
+)
+def test_no_key_comes_twice_and_every_row_once(rows: int, passages: int, batch_size: int) -> None:
+    keys = keyed(rows, passages)
+    batches = batches_without_duplicates(keys, batch_size, seed=1, epoch=0)
+    assert sorted(row for batch in batches for row in batch) == list(range(rows))
+    for batch in batches:
+        found = [key for row in batch for key in keys[row]]
+        assert len(found) == len(set(found)) and 1 <= len(batch) <= batch_size
+
+
+def test_one_passage_for_all_gives_batches_of_one() -> None:
+    assert sorted(map(len, batches_without_duplicates([("a",)] * 5, 4, seed=0, epoch=0))) == [1] * 5
+
+
+def test_spread_rows_leave_few_small_batches() -> None:
+    """600 rows of 150 passages in batches of 32: in the order they come the last passages would be left alone."""
+    keys = [(f"q{i}", f"p{i // 4}") for i in range(600)]
+    for seed in range(5):
+        assert len(batches_without_duplicates(keys, 32, seed=seed, epoch=0)) <= 20  # 600 / 32 = 18.75
+
+
+def test_no_duplicates_repeat_by_seed_and_epoch() -> None:
+    keys = keyed(60, 20)
+    plans = [batches_without_duplicates(keys, 8, seed=3, epoch=epoch) for epoch in (0, 0, 1)]
+    assert plans[0] == plans[1] != plans[2]
+
+
+def test_auto_takes_keys_where_there_are_any() -> None:
+    lengths, keys = [list(range(1, 41)), list(range(1, 25))], keyed(40, 5)
+    plan = mixed_batches(lengths, 8, seed=0, epoch=0, keys=[keys, None])
+    for number, rows in plan:
+        if number == 0:
+            assert len({keys[row][1] for row in rows}) == len(rows)
+    other = [rows for number, rows in plan if number == 1]
+    alone = batches_of_rows(lengths[1], 8, seed=0, epoch=0, sampler="length")
+    assert sorted(other) == sorted(alone)
+    asked = mixed_batches(lengths, 8, seed=0, epoch=0, sampler="random", keys=[keys, None])
+    assert len(asked) == 5 + 3  # keys are not looked at

@@ -5,6 +5,7 @@ columns                                    task     label
 =========================================  =======  ==================================
 sentence1, sentence2, score                sts      a number already scaled to 0..1
 sentence1, sentence2, label or gold_label  nli      a word of NLI_LABELS or its id 0..2
+anchor, positive                           ranking  relevance 1
 anchor, positive, negative                 triplet  none
 anchor, positive, negative, margin         margin   a finite number, of either sign
 query, positive, negative                  ranking  relevance 1 and 0
@@ -15,7 +16,7 @@ query, documents, scores                   ranking  a finite number >= 0 a docum
 ``.tsv`` has a header and no quoting, ``.csv`` a header and quoting as in RFC 4180, ``.jsonl`` one object per
 line; each may be gzipped (``.tsv.gz``). Columns of no layout are ignored.
 
-Ranking rows hold lists and therefore stand in ``.jsonl`` only; ``positive`` and ``negative`` may also be one text.
+Rows of ``query`` hold lists and therefore stand in ``.jsonl`` only; ``positive`` and ``negative`` may also be one text.
 Their lists may differ in length from row to row, but every row needs a relevant document. A positive that is named
 twice counts once, and no text may be positive and negative. ``documents`` are what an earlier stage retrieved, in its
 order: they are kept as they are, duplicates included, and positives that are not among them are appended. Texts are
@@ -34,8 +35,8 @@ from data.examples import NLI_LABELS, Example
 from data.readers.text import Place, Raw, field, nli_label, score, sentence, short
 
 ALLOWED = (
-    "sentence1, sentence2, score | sentence1, sentence2, label (or gold_label) | anchor, positive, negative | "
-    "anchor, positive, negative, margin"
+    "sentence1, sentence2, score | sentence1, sentence2, label (or gold_label) | anchor, positive | "
+    "anchor, positive, negative | anchor, positive, negative, margin"
 )
 ALLOWED_JSONL = "query, positive, negative | query, positive, documents | query, documents, scores"
 
@@ -97,6 +98,8 @@ def _layout(raw: Raw, place: Place, row: dict[str, Any], suffix: str) -> tuple[s
         kinds.append(("nli", _labelled))
     if {"anchor", "positive", "negative"} <= names:
         kinds.append(("margin", _margin) if "margin" in names else ("triplet", _triplet))
+    elif {"anchor", "positive"} <= names:
+        kinds.append(("ranking", _pair))
     if suffix == ".jsonl":
         for columns, make in RANKING.items():
             if set(columns) <= names:
@@ -137,6 +140,11 @@ def _labelled(raw: Raw, place: Place, row: dict[str, Any]) -> Example | None:
 def _triplet(raw: Raw, place: Place, row: dict[str, Any]) -> Example:
     _refuse(raw, place, row, "anchor, positive, negative", "margin")
     return Example(_cells(raw, place, row, "anchor", "positive", "negative"), None)
+
+
+def _pair(raw: Raw, place: Place, row: dict[str, Any]) -> Example:
+    _refuse(raw, place, row, "anchor, positive", "negative", "margin")
+    return Example(_cells(raw, place, row, "anchor", "positive"), (1.0,))
 
 
 def _margin(raw: Raw, place: Place, row: dict[str, Any]) -> Example:

@@ -1,0 +1,40 @@
+"""The memory benchmark measures what it says, on the embedded samples; its cells run in this process here."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import bench_memory
+from experiments.bench_memory import build_parser, main, work
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(words: Sequence[str], threads: int, folder: str) -> dict[str, Any]:
+        return json.loads(json.dumps(work(build_parser().parse_args(list(words[3:])))))
+
+    monkeypatch.setattr(bench_memory, "measure", measure)
+
+
+def test_a_small_run(
+    one_process: None, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "found.json"
+    words = ["--data", "samples-mrc-en", "--model", str(tiny_model_dir), "--batch-size", "4", "--cached", "8"]
+    assert main([*words, "--cache-rows", "2", "--output", str(output)]) == 0
+    found = json.loads(output.read_text(encoding="utf8"))
+    assert [(cell["batch_size"], cell["cache_rows"]) for cell in found["cells"]] == [(4, 0), (8, 2)]
+    assert all(cell["seconds"] > 0 and cell["peak_mib"] >= cell["before_mib"] > 10 for cell in found["cells"])
+    assert found["gradients"]["batch_size"] == 8 and 0 < found["gradients"]["relative"] < 1e-5
+    assert "8 cached" in capsys.readouterr().out
+
+
+def test_a_batch_larger_than_the_set(
+    one_process: None, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", "samples-mrc-en", "--model", str(tiny_model_dir), "--batch-size", "5000"]
+    assert main(words) == 1
+    assert "the largest batch without a passage twice has" in capsys.readouterr().err

@@ -1,0 +1,184 @@
+"""train.py on retrieval data: trains, scores, saves, resumes and refuses as other runs do."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from train_process import SMALL, TrainRunner, said
+
+from sbert.model import modelWithPooling
+from sbert.towers import TwoTowers, load_bi_encoder
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "metrics.json").read_text(encoding="utf8"))
+
+
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--objective", "ranking", "--symmetric", "--matryoshka", 32, 8),
+        ("--objective", "mega-batch-margin", "--cache-rows", 3, "--similarity", "dot"),
+        (),
+    ],
+)
+def test_questions_and_passages(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path, more: tuple[Any, ...]
+) -> None:
+    result = run_train(
+        "--model", tiny_model_dir, *SMALL, "--train-data", "samples-mrc-en", *more, "--output-dir", "run"
+    )
+    assert result.code == 0, result.stderr
+    found = metrics(tmp_path / "run")
+    assert found["stages"][0]["selected_on"] == "samples-mrc-en-dev/mrr@10"
+    assert found["stages"][0]["objectives"] == [more[1] if more else "ranking"]
+    for name in ("recall@1", "recall@20", "mrr@10", "ndcg@10"):
+        assert 0 <= found[f"samples-mrc-en-test/{name}"] <= 1
+        assert f"before/samples-mrc-en-test/{name}" in found
+    model = load_bi_encoder(tmp_path / "run/model")
+    assert model.description.similarity == ("dot" if "dot" in more else "cosine")
+    scored = run_train(
+        "--eval-only", "--model", "run/model", "--eval-data", "samples-mrc-en", "--output-dir", "again"
+    )
+    assert scored.code == 0, scored.stderr
+    again = metrics(tmp_path / "again")
+    assert again["samples-mrc-en-test/mrr@10"] == pytest.approx(found["samples-mrc-en-test/mrr@10"], abs=1e-6)
+    assert f"{100 * again['samples-mrc-en-test/ndcg@10']:.2f}" in scored.stdout
+
+
+def test_two_towers_are_trained_apart_saved_and_trained_on(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    result = run_train(
+        "--model", tiny_model_dir, *SMALL, "--train-data", "samples-mrc-en", "--towers", "separate",
+        "--lr", "1e-3", "--output-dir", "run",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    towers = load_bi_encoder(tmp_path / "run/model")
+    assert isinstance(towers, TwoTowers)
+    start = weights(modelWithPooling.from_pretrained(tiny_model_dir))
+    assert not torch.equal(weights(towers.query), weights(towers.document))
+    assert not torch.equal(weights(towers.query), start) and not torch.equal(weights(towers.document), start)
+    assert not np.allclose(towers.encode_query(["the cat"]), towers.encode_document(["the cat"]))
+    further = run_train(
+        "--model", "run/model", *SMALL, "--train-data", "samples-mrc-en", "--output-dir", "on"
+    )
+    assert further.code == 0, further.stderr
+    assert isinstance(load_bi_encoder(tmp_path / "on/model"), TwoTowers)
+    refused = {
+        ("--towers", "shared", "--train-data", "samples-mrc-en"): "holds two towers, and --towers is shared",
+        ("--train-data", "samples-sts-en"): "--objective regression trains one encoder; two towers take",
+    }
+    for flags, words in refused.items():
+        line = said(run_train("--model", "run/model", *SMALL, *flags, "--output-dir", "no"), 1)
+        assert words in line
+    line = said(run_train("--eval-only", "--model", "run/model", "--eval-data", "samples-sts-en"), 1)
+    assert "two towers are scored on retrieval sets" in line
+
+
+def test_mined_negatives_and_a_dev_set_for_retrieval(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    rows = [
+        {
+            "query": f"who sat {i}",
+            "positive": [f"the cat {i}"],
+            "negative": [f"the dog {j}" for j in range(i)] or ["a"],
+        }
+        for i in range(6)
+    ]
+    (tmp_path / "mined.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
+    result = run_train(
+        "--model", tiny_model_dir, *SMALL, "--train-data", "mined.jsonl", "--dev-data", "samples-mrc-en-dev",
+        "--eval-data", "--hard-negatives", 2, "--output-dir", "run",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    assert metrics(tmp_path / "run")["stages"][0]["selected_on"] == "samples-mrc-en-dev/mrr@10"
+    pairs = "anchor\tpositive\nwho sat\tthe cat\nwho ran\tthe dog\n"
+    (tmp_path / "pairs.tsv").write_text(pairs, encoding="utf8")
+    result = run_train(
+        "--model", tiny_model_dir, *SMALL, "--train-data", "pairs.tsv", "--output-dir", "pairs"
+    )
+    assert result.code == 0, result.stderr
+    line = said(
+        run_train(
+            "--model", tiny_model_dir, *SMALL, "--arch", "cross", "--train-data", "pairs.tsv", "--num-negatives", 0
+        ),
+        1,
+    )  # fmt: skip
+    assert "there is nothing to tell apart" in line
+
+
+def test_a_stopped_run_with_drawn_negatives_and_a_gradient_cache_goes_on(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    rows = [
+        {"query": f"who {i}", "positive": f"the cat {i}", "negative": [f"the dog {i} {j}" for j in range(5)]}
+        for i in range(12)
+    ]
+    (tmp_path / "mined.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
+    flags = [
+        "--model", tiny_model_dir, "--train-data", "mined.jsonl", "--dev-data", "--eval-data", "--epochs", 12, "--batch-size",
+        4, "--cache-rows", 3, "--hard-negatives", 2, "--lr", "1e-3", "--precision", "fp32", "--log-steps", 1, "--towers", "separate",
+    ]  # fmt: skip
+    whole = run_train(*flags, "--output-dir", "whole")
+    assert whole.code == 0, whole.stderr
+    running = run_train.start(*flags, "--output-dir", "run")
+    running.when(lambda: "update 5/" in running.stderr, signal.SIGTERM)
+    assert running.wait().code == 128 + signal.SIGTERM
+    resumed = run_train("--resume", "run")
+    assert resumed.code == 0, resumed.stderr
+    one, other = (load_bi_encoder(tmp_path / name / "model") for name in ("whole", "run"))
+    assert torch.equal(weights(one), weights(other))
+
+
+USAGE = {
+    "cross": (
+        ["--arch", "cross", "--train-data", "samples-mrc-en"],
+        "samples-mrc-en is retrieval data: a cross-encoder trains on the negatives that python -m experiments.mine",
+    ),
+    "objective": (
+        ["--train-data", "samples-mrc-en", "--objective", "regression"],
+        "--objective regression cannot train on samples-mrc-en, which is retrieval data; allowed are ranking, mega",
+    ),
+    "sts": (
+        ["--train-data", "samples-sts", "--objective", "mega-batch-margin"],
+        "--objective mega-batch-margin cannot train on samples-sts, which is sts data; allowed are regression, cosent",
+    ),
+    "margin": (
+        ["--train-data", "samples-mrc-en", "--positive-margin", "0.5"],
+        "--positive-margin is for --objective mega-batch-margin; this run has ranking",
+    ),
+    "symmetric": (
+        ["--arch", "cross", "--train-data", "samples-sts", "--symmetric"],
+        "--symmetric is for --arch bi; this run has --arch cross",
+    ),
+    "towers": (["--towers", "both"], "--towers 'both': allowed are shared, separate"),
+    "similarity": (["--similarity", "euclidean"], "--similarity 'euclidean': allowed are cosine, dot"),
+    "no train split": (["--train-data", "scifact-nowhere"], "unknown data set 'scifact-nowhere'"),
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_usage(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path, case: str) -> None:
+    arguments, words = USAGE[case]
+    line = said(run_train("--model", tiny_model_dir, *arguments, "--output-dir", "run"), 2)
+    assert words in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_slice_wider_than_the_embedding(run_train: TrainRunner, tiny_model_dir: Path) -> None:
+    line = said(
+        run_train("--model", tiny_model_dir, "--train-data", "samples-mrc-en", "--matryoshka", 9999, "--output-dir", "x"), 1
+    )  # fmt: skip
+    assert "--matryoshka 9999: the embeddings have" in line
