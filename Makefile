@@ -26,7 +26,7 @@ quickstart: setup
 	$(BIN)/python train.py
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not oracle and not gpu and not network"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m "not oracle and not gpu and not network"
 
 oracles: setup
 	$(BIN)/python -m pytest -q -m oracle -rs

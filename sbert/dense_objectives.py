@@ -22,12 +22,17 @@ from sbert.model import modelWithPooling
 from sbert.objectives import Encode, Objective, embedding_of
 from sbert.towers import TwoTowers
 
-CHUNK_ROWS = 32  # texts that go through the encoder together
+PART_TOKENS = 2048  # tokens that go through the encoder together: passages differ in length, and few are padded little
 
 
 def towers_of(model: modelWithPooling | TwoTowers) -> tuple[modelWithPooling, modelWithPooling]:
     """(encoder of questions, encoder of passages): one and the same where there are no two."""
     return (model.query, model.document) if isinstance(model, TwoTowers) else (model, model)
+
+
+def parts_of(lengths: Sequence[int], rows: int = 0) -> int:
+    """In how many parts texts of these lengths are encoded: of PART_TOKENS, or of at most ``rows`` texts."""
+    return count_of(len(lengths), rows) if rows else min(len(lengths), count_of(sum(lengths), PART_TOKENS))
 
 
 class DenseObjective(Objective):
@@ -62,7 +67,7 @@ class DenseObjective(Objective):
                 f"{type(self).__name__} takes questions and passages, got {len(features)} columns"
             )
         return [
-            (embedding_of(tower), Chunks.of([column], count_of(len(column["input_ids"]), rows or CHUNK_ROWS)))
+            (embedding_of(tower), Chunks.of([column], parts_of(column["attention_mask"].sum(1).tolist(), rows)))
             for tower, column in zip(towers_of(self.model), features, strict=True)
         ]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import torch
 
 from data import DataSet, RetrievalSet
-from sbert.chunks import count_of, padded_tokens
-from sbert.dense_objectives import CHUNK_ROWS, DenseObjective, towers_of
+from sbert.chunks import padded_tokens
+from sbert.dense_objectives import DenseObjective, parts_of, towers_of
 from sbert.encode import pad, tokenize
 from sbert.errors import RunError
 from sbert.model import modelWithPooling
@@ -168,7 +168,7 @@ class DenseSource:
             answer.to(device, non_blocking=True),
             len(rows),
             sum(map(sum, lengths)),
-            sum(padded_tokens(own, count_of(len(own), CHUNK_ROWS)) for own in lengths),
+            sum(padded_tokens(own, parts_of(own)) for own in lengths),
         )
 
     def _draw(self, wrong: tuple[str, ...]) -> list[str]:
