@@ -18,11 +18,10 @@ from torch import Tensor
 
 from losses import mega_batch_margin_loss, softmax_ranking_loss
 from sbert.chunks import Chunks, Features, count_of
+from sbert.encode import BATCH_TOKENS
 from sbert.model import modelWithPooling
 from sbert.objectives import Encode, Objective, embedding_of
 from sbert.towers import TwoTowers
-
-PART_TOKENS = 2048  # tokens that go through the encoder together: passages differ in length, and few are padded little
 
 
 def towers_of(model: modelWithPooling | TwoTowers) -> tuple[modelWithPooling, modelWithPooling]:
@@ -30,9 +29,10 @@ def towers_of(model: modelWithPooling | TwoTowers) -> tuple[modelWithPooling, mo
     return (model.query, model.document) if isinstance(model, TwoTowers) else (model, model)
 
 
-def parts_of(lengths: Sequence[int], rows: int = 0) -> int:
-    """In how many parts texts of these lengths are encoded: of PART_TOKENS, or of at most ``rows`` texts."""
-    return count_of(len(lengths), rows) if rows else min(len(lengths), count_of(sum(lengths), PART_TOKENS))
+def parts_of(lengths: Sequence[int], device: torch.device) -> int:
+    """In how many parts texts of these lengths are encoded: passages differ much in length, and parts that are no larger
+    than what keeps the device busy are padded little."""
+    return min(len(lengths), count_of(sum(lengths), BATCH_TOKENS[device.type]))
 
 
 class DenseObjective(Objective):
@@ -66,10 +66,12 @@ class DenseObjective(Objective):
             raise ValueError(
                 f"{type(self).__name__} takes questions and passages, got {len(features)} columns"
             )
-        return [
-            (embedding_of(tower), Chunks.of([column], parts_of(column["attention_mask"].sum(1).tolist(), rows)))
-            for tower, column in zip(towers_of(self.model), features, strict=True)
-        ]
+        plan = []
+        for tower, column in zip(towers_of(self.model), features, strict=True):
+            lengths = column["attention_mask"].sum(1).tolist()
+            count = count_of(len(lengths), rows) if rows else parts_of(lengths, self.model.device)
+            plan.append((embedding_of(tower), Chunks.of([column], count)))
+        return plan
 
     def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
         questions, passages = representations

@@ -168,7 +168,7 @@ class DenseSource:
             answer.to(device, non_blocking=True),
             len(rows),
             sum(map(sum, lengths)),
-            sum(padded_tokens(own, parts_of(own)) for own in lengths),
+            sum(padded_tokens(own, parts_of(own, device)) for own in lengths),
         )
 
     def _draw(self, wrong: tuple[str, ...]) -> list[str]:
