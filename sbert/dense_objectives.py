@@ -18,10 +18,12 @@ from torch import Tensor
 
 from losses import mega_batch_margin_loss, softmax_ranking_loss
 from sbert.chunks import Chunks, Features, count_of
-from sbert.encode import BATCH_TOKENS
 from sbert.model import modelWithPooling
 from sbert.objectives import Encode, Objective, embedding_of
 from sbert.towers import TwoTowers
+
+
+PART_TOKENS = {"cpu": 1024, "cuda": 65536}  # tokens that keep the device busy: smaller parts are padded less
 
 
 def towers_of(model: modelWithPooling | TwoTowers) -> tuple[modelWithPooling, modelWithPooling]:
@@ -30,9 +32,8 @@ def towers_of(model: modelWithPooling | TwoTowers) -> tuple[modelWithPooling, mo
 
 
 def parts_of(lengths: Sequence[int], device: torch.device) -> int:
-    """In how many parts texts of these lengths are encoded: passages differ much in length, and parts that are no larger
-    than what keeps the device busy are padded little."""
-    return min(len(lengths), count_of(sum(lengths), BATCH_TOKENS[device.type]))
+    """In how many parts texts of these lengths are encoded: passages differ much in length."""
+    return min(len(lengths), count_of(sum(lengths), PART_TOKENS[device.type]))
 
 
 class DenseObjective(Objective):
