@@ -22,7 +22,6 @@ from sbert.model import modelWithPooling
 from sbert.objectives import Encode, Objective, embedding_of
 from sbert.towers import TwoTowers
 
-
 PART_TOKENS = {"cpu": 1024, "cuda": 65536}  # tokens that keep the device busy: smaller parts are padded less
 
 

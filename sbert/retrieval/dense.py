@@ -21,7 +21,6 @@ import numpy as np
 
 from sbert.encode import tokenize
 from sbert.errors import RunError
-from sbert.evaluation.retrieval import relevant_positions, retrieval_metrics
 from sbert.retrieval.index import load_index, save_index
 from sbert.retrieval.search import SIMILARITIES, Ranking, exact_search, norms_of
 from sbert.retrieval.windows import best_windows, cut_texts
@@ -123,7 +122,7 @@ def dense_search(
     """
     options = {"batch_tokens": batch_tokens, "precision": precision, "progress": progress}
     queries = model.encode_query(list(questions), **options)
-    return search_pool(queries, pool, k, truncate_dim=truncate_dim)
+    return search_pool(queries[:, :truncate_dim], pool.truncated(truncate_dim), k)
 
 
 def search_pool(
@@ -131,20 +130,17 @@ def search_pool(
     pool: DensePool,
     k: int,
     *,
-    truncate_dim: int | None = None,
     window_search: WindowSearch | None = None,
 ) -> tuple[Ranking, list[list[int]]]:
     """dense_search for questions that are encoded already: queries (Q, D).
 
     window_search: another search over ``pool.embeddings`` than the exact one, an approximate one say.
     """
-    if queries.shape[1] != pool.embeddings.shape[1] and truncate_dim != pool.embeddings.shape[1]:
+    if queries.shape[1] != pool.embeddings.shape[1]:
         raise RunError(
             f"questions of {queries.shape[1]} dimensions and passages of {pool.embeddings.shape[1]}: "
             "not of the same model"
         )
-    pool = pool.truncated(truncate_dim)
-    queries = queries[:, : pool.embeddings.shape[1]]
     wanted, rows = min(k, pool.count), len(pool.windows)
     fetch = k if rows == pool.count else min(rows, 2 * k * -(-rows // pool.count))
     while True:
@@ -172,6 +168,11 @@ def evaluate_retrieval(
     progress: bool = False,
 ) -> dict[str, float]:
     """Metrics of dense search over the whole pool of a set, named as retrieval_metrics names them: ``mrr@10``, ..."""
+    from sbert.evaluation.retrieval import (
+        relevant_positions,
+        retrieval_metrics,
+    )  # its package imports this module
+
     options = {"batch_tokens": batch_tokens, "precision": precision, "progress": progress}
     pool = encode_pool(model, dataset.texts, stride=stride, truncate=truncate, **options)  # type: ignore[arg-type]
     questions = [question.text for question in dataset.questions]

@@ -8,6 +8,7 @@ in fp64. The score of a pair is that number rounded to fp32.
 Shape letters: Q queries, N passages, D embedding width.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import numpy as np
 SIMILARITIES = ("cosine", "dot")
 UNIT_ROUNDOFF = 2.0**-24  # fp32: the largest relative error of one rounding
 SMALLEST, LARGEST = 2.0**-126, 2.0**127  # fp32: what can be held at full precision
+NEARLY_ONE = 1e-6  # a divisor that differs from 1 by no more is not worth a division
 SHORTEST = 1e-12  # cosine divides by no less, as torch's normalize
 
 
@@ -73,8 +75,8 @@ def exact_search(
     """queries (Q, D), passages (N, D), arrays or memory maps of any float -> the min(k, N) best passages of each query.
 
     The scores are fp32; a zero vector has cosine 0 with everything. Passages are read ``passage_chunk`` rows at a time,
-    once, and once more for their norms unless those are given (``norms_of(passages)``); query_chunk * passage_chunk
-    fp32 numbers are held.
+    once, and once more for their norms unless those are given (``norms_of(passages)``); then the candidates of each
+    query are read again. query_chunk * passage_chunk fp32 numbers are held.
     Raises ValueError for shapes that do not fit, k < 1, an unknown similarity and vectors that are not finite.
     """
     _check(queries, passages, k, similarity, min(query_chunk, passage_chunk))
@@ -86,20 +88,30 @@ def exact_search(
     unit = (exact / lengths[:, None]).astype(np.float32)
     cosine = similarity == "cosine"
     divisors = np.maximum(norms, SHORTEST) if cosine else np.ones(len(norms))
-    found = [(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)) for _ in range(len(queries))]
+    own = lengths if cosine else np.ones(len(lengths))
+
+    def ranked(i: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and positions of the k best for query i, in order."""
+        rows = passages.take(positions, axis=0).astype(np.float64)
+        rows *= exact[i]
+        scores = (rows.sum(axis=1) / (divisors[positions] * own[i])).astype(np.float32)
+        order = best(scores, positions, k)
+        return scores[order], positions[order]
+
+    near = _Candidates(len(queries), k)
     for where in _chunks(len(passages), passage_chunk):
-        rows = np.asarray(passages[where])
-        single = rows.astype(np.float32, copy=False)
-        error = _error(rows.shape[1], float((norms[where] / divisors[where]).max()))
+        single = np.asarray(passages[where], dtype=np.float32)
+        longest, apart = float((norms[where] / divisors[where]).max()), float(abs(divisors[where] - 1).max())
+        divided = apart > NEARLY_ONE  # else it is cheaper to allow for the difference than to divide
+        near.error = max(near.error, _error(single.shape[1], longest) + (0 if divided else apart * longest))
         for some in _chunks(len(queries), query_chunk):
             rough = unit[some] @ single.T  # (Q, N): score / length of the query, nearly
-            rough /= divisors[where].astype(np.float32)
-            for i, near in enumerate(rough, start=some.start):
-                own = lengths[i] if cosine else 1.0
-                picked = _candidates(near, k, error, found[i][0] * (own / lengths[i]))
-                dots = (np.array(rows[picked], dtype=np.float64) * exact[i]).sum(axis=1)
-                scores = (dots / (divisors[where][picked] * own)).astype(np.float32)
-                found[i] = _merge(found[i], (scores, picked + where.start), k)
+            if divided:
+                rough /= divisors[where].astype(np.float32)
+            for i in near.add(rough, some.start, where.start):
+                scores, positions = ranked(i, near.positions[i])
+                near.replace(i, (scores * (own[i] / lengths[i])).astype(np.float32), positions)
+    found = [ranked(i, near.cut(i)) for i in range(len(queries))]
     return Ranking([ids.tolist() for _, ids in found], [scores for scores, _ in found])
 
 
@@ -109,26 +121,57 @@ def _error(width: int, longest: float) -> float:
     return (width + 16) * UNIT_ROUNDOFF * longest + width * SMALLEST
 
 
-def _candidates(near: np.ndarray, k: int, error: float, so_far: np.ndarray) -> np.ndarray:
-    """Positions in ``near`` (N,), scores within ``error`` of the true ones, of all that can be among the k best.
+class _Candidates:
+    """Of each query, the passages so far that can be among its k best, with scores within ``error`` of the true ones."""
 
-    so_far: true scores, falling, of the best among earlier passages.
-    """
-    least = -np.inf
-    if len(near) > k:
-        least = float(np.partition(near, len(near) - k)[len(near) - k])
-    if len(so_far) == k:
-        least = max(least, float(so_far[-1]))
-    return np.flatnonzero(near >= least - 2 * error)
+    def __init__(self, count: int, k: int) -> None:
+        self.k, self.error = k, 0.0
+        self.least = np.full(count, -np.inf, dtype=np.float32)  # what k scores reach
+        self.scores = [np.empty(0, dtype=np.float32)] * count
+        self.positions = [np.empty(0, dtype=np.int64)] * count
+
+    def add(self, rough: np.ndarray, first_query: int, first_passage: int) -> list[int]:
+        """rough: (Q, N). Returns the queries for which so many scores are alike that better ones have to be found."""
+        some, width = slice(first_query, first_query + len(rough)), rough.shape[1]
+        if first_passage == 0:
+            self.least[some] = reached(rough, self.k)
+        flat = np.flatnonzero(rough >= self.least[some, None] - 2 * self.error)
+        scores, positions = rough.ravel()[flat], flat % width + first_passage
+        ends = np.searchsorted(flat, np.arange(len(rough) + 1) * width).tolist()
+        alike = []
+        for i, (start, end) in enumerate(itertools.pairwise(ends), start=first_query):
+            if start == end:
+                continue
+            self.scores[i] = np.concatenate([self.scores[i], scores[start:end]])
+            self.positions[i] = np.concatenate([self.positions[i], positions[start:end]])
+            if len(self.scores[i]) > 2 * self.k and len(self.cut(i)) > 4 * self.k + 1000:
+                alike.append(i)
+        return alike
+
+    def cut(self, i: int) -> np.ndarray:
+        """Leaves out what is certainly worse than k others; the positions that remain."""
+        last = len(self.scores[i]) - self.k
+        if last > 0:
+            self.least[i] = np.partition(self.scores[i], last)[last]
+            keep = self.scores[i] >= self.least[i] - 2 * self.error
+            self.scores[i], self.positions[i] = self.scores[i][keep], self.positions[i][keep]
+        return self.positions[i]
+
+    def replace(self, i: int, scores: np.ndarray, positions: np.ndarray) -> None:
+        """The k best of query i, in order."""
+        self.scores[i], self.positions[i] = scores, positions
+        self.least[i] = scores[-1]
 
 
-def _merge(
-    a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray], k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Two lists of (scores, positions) -> the k best of both, in order."""
-    scores, positions = np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])
-    order = best(scores, positions, k)
-    return scores[order], positions[order]
+def reached(rough: np.ndarray, k: int) -> np.ndarray:
+    """(Q, N) -> (Q,): what at least k scores of each row reach, nearly the k-th largest, without sorting the row: the
+    k-th largest of the largest of 4k groups; -inf for a row too short to have groups."""
+    groups = 4 * k
+    size = rough.shape[1] // groups
+    if size < 2:
+        return np.full(len(rough), -np.inf, dtype=np.float32)
+    largest = rough[:, : size * groups].reshape(len(rough), size, groups).max(axis=1)
+    return np.partition(largest, groups - k, axis=1)[:, groups - k]
 
 
 def _chunks(count: int, size: int) -> Iterator[slice]:

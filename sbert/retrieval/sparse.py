@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from sbert.errors import RunError
-from sbert.retrieval.search import Ranking, best
+from sbert.retrieval.search import Ranking, best, reached
 
+FREQUENT = 8  # a term that more than every 8th passage has is added to all scores faster than to its own
 ANALYZERS = ("words", "bigrams", "model", "kiwi")
 Analyzer = Callable[[Sequence[str]], list[list[str]]]  # texts -> the terms of each
 
@@ -122,6 +123,7 @@ class BM25:
             self._index = bm25s.BM25(method="lucene", k1=k1, b=b)
             rows = [[self.term_ids[term] for term in row] for row in terms]
             self._index.index((rows, self.term_ids), create_empty_token=False, show_progress=False)
+        self._frequent = self._whole_rows()
 
     def scores(self, query: str) -> np.ndarray:
         """(N,) fp32, one for each passage; 0 where no term is shared."""
@@ -139,14 +141,37 @@ class BM25:
         found = Ranking([], [])
         for terms in self.analyze(queries):
             scores = self._scores(terms)
-            among = np.flatnonzero(scores) if only_matching else np.arange(self.count)
+            least = reached(scores[None], k)[0]
+            among = np.flatnonzero(scores if only_matching and least <= 0 else scores >= least)
             order = among[best(scores[among], among, k)]
             found.ids.append(order.tolist())
             found.scores.append(scores[order])
         return found
 
     def _scores(self, terms: list[str]) -> np.ndarray:
-        known = [self.term_ids[term] for term in terms if term in self.term_ids]
-        if self._index is None or not known:
-            return np.zeros(self.count, dtype=np.float32)
-        return self._index.get_scores_from_ids(known)
+        """As bm25s.BM25.get_scores, to the last bit: what a passage has not adds 0."""
+        scores = np.zeros(self.count, dtype=np.float32)
+        for term in (self.term_ids[term] for term in terms if term in self.term_ids):
+            if term in self._frequent:
+                scores += self._frequent[term]
+            else:
+                np.add.at(scores, *self._postings(term))
+        return scores
+
+    def _postings(self, term: int) -> tuple[np.ndarray, np.ndarray]:
+        """The passages that have a term, and what it adds to the score of each."""
+        assert self._index is not None
+        matrix = self._index.scores
+        where = slice(*matrix["indptr"][term : term + 2])
+        return matrix["indices"][where], matrix["data"][where]
+
+    def _whole_rows(self) -> dict[int, np.ndarray]:
+        """Of each frequent term what it adds to each passage, (N,) fp32; at most four times the room of the index."""
+        rows = {}
+        if self._index is not None:
+            counts = np.diff(self._index.scores["indptr"])
+            for term in np.flatnonzero(counts > self.count / FREQUENT).tolist():
+                rows[term] = np.zeros(self.count, dtype=np.float32)
+                passages, scores = self._postings(term)
+                rows[term][passages] = scores
+        return rows
