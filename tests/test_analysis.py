@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from experiments.analysis.bootstrap import Bootstrap, Estimate
 from experiments.analysis.claims import Claim, Grounds, number, plain, said, verdict
 from experiments.analysis.failures import around, likest, worst
 from experiments.analysis.features import features, measure
+from experiments.analysis.report import shared_table
 from experiments.analysis.study import NOT_FOUND, Study, find_roles, load_study
 from sbert.errors import RunError, UsageError
 from sbert.retrieval import Ranking
@@ -52,7 +54,7 @@ def dataset(tmp_path: Path) -> data.RetrievalSet:
 
 
 def write(
-    folder: Path, dataset: data.RetrievalSet, name: str, ranks: list[int | None], depth: int = 20
+    folder: Path, dataset: data.RetrievalSet, name: str, ranks: Sequence[int | None], depth: int = 20
 ) -> Path:
     """A run that has the right passage of each question at the rank given (None: nowhere)."""
     position = {passage.id: i for i, passage in enumerate(dataset.passages)}
@@ -159,6 +161,8 @@ def test_claims_turn_when_the_runs_are_swapped(dataset: data.RetrievalSet, runs:
     for name in set(there) - {"right-article"}:
         assert there[name].effect.value == pytest.approx(-back[name].effect.value), name
         assert there[name].effect.sign == -back[name].effect.sign, name
+    # five of each hold all but the 32 that dense has at 7; the first ten of dense, the better alone, hold every one
+    assert there["adds"].numbers["budget"].value == -32 / 128
     assert there["overlap"].effect.sign == -1 and there["where-it-adds"].effect.sign == -1
     assert "this moves the gap towards bm25" in there["overlap"].text
     assert "share less with their passage than the 56 that only bm25 has" in there["where-it-adds"].text
@@ -169,7 +173,9 @@ def test_no_difference_is_said(dataset: data.RetrievalSet, runs: dict[str, Path]
     """Two runs of equal quality: nothing is claimed of their gap; a better and a worse one: the right words."""
     rng = np.random.default_rng(0)
     one, other = ([int(x) for x in rng.permutation([1, 2] * 64)] for _ in range(2))
-    equal = {name: write(tmp_path, dataset, name, row) for name, row in (("bm25", one), ("dense", other))}
+    equal = {
+        name: write(tmp_path, dataset, f"even-{name}", x) for name, x in (("bm25", one), ("dense", other))
+    }
     text = claims_of(study_of(dataset, equal))["gap"].text
     assert text.startswith("dense cannot be told from bm25: MRR@10 .7500 against .7500, +.0000")
     better = {"bm25": runs["bm25"], "dense": write(tmp_path, dataset, "best", [1] * 128)}
@@ -189,6 +195,8 @@ def test_words_for_numbers() -> None:
         and "fades" in verdict(up, none)
         and verdict(up, down) == "it turns round"
     )
+    nothing = Estimate(float("nan"), (float("nan"), float("nan")), None, 0)
+    assert said(nothing) == "not known" and verdict(up, nothing) == "no group holds questions of both kinds"
     assert verdict(none, none) == "no difference here either" and verdict(none, up) == "here there is one"
 
 
@@ -287,6 +295,8 @@ def test_a_run_of_a_sample(dataset: data.RetrievalSet, runs: dict[str, Path]) ->
         study_of(dataset, runs)
     study = load_study(dataset, runs, {}, ["rerank"])
     assert study.notes == ["rerank was made for 32 of the 128 questions and is compared on those."]
+    shared = shared_table(study)
+    assert shared.startswith("On the 32 questions that every run") and "| rerank | .7500 |" in shared
     assert study.both("rerank", "hybrid").sum() == 32 and study.both("bm25", "dense").all()
     assert "Of the 8 questions without" in claims_of(study)["rerank"].text
     with pytest.raises(UsageError, match="--partial x: no such run"):

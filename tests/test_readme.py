@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import augment, bench
+import experiments.analysis.__main__ as analysis
+from experiments import augment, bench, bench_memory, mine, retrieve
 from sbert import CrossEncoder
 from sbert.flag_checks import parse
 
@@ -27,11 +28,18 @@ def test_every_train_command_parses(page: str, command: str) -> None:
 
 
 def test_every_module_command_parses() -> None:
-    parsers = {"augment": augment.build_parser, "bench": bench.build_parser}
+    parsers = {
+        "analysis": analysis.build_parser,
+        "augment": augment.build_parser,
+        "bench": bench.build_parser,
+        "bench_memory": bench_memory.build_parser,
+        "mine": mine.build_parser,
+        "retrieve": retrieve.build_parser,
+    }
     found = [
-        (name, shlex.split(rest))
+        (name, [word for word in shlex.split(rest) if word != "..."])
         for text in TEXT.values()
-        for name, rest in re.findall(r"python -m experiments\.(augment|bench)( [^\n`#|)]*)", text)
+        for name, rest in re.findall(rf"python -m experiments\.({'|'.join(parsers)})( [^\n`#|)]*)", text)
     ]
     assert {name for name, _ in found} == set(parsers)
     for name, words in found:

@@ -182,3 +182,16 @@ def test_a_slice_wider_than_the_embedding(run_train: TrainRunner, tiny_model_dir
         run_train("--model", tiny_model_dir, "--train-data", "samples-mrc-en", "--matryoshka", 9999, "--output-dir", "x"), 1
     )  # fmt: skip
     assert "--matryoshka 9999: the embeddings have" in line
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_cuda(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path, precision: str) -> None:
+    result = run_train(
+        "--model", tiny_model_dir, *SMALL[:-1], precision, "--train-data", "samples-mrc-en", "--towers", "separate",
+        "--cache-rows", 4, "--device", "cuda", "--output-dir", "run",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    here, there = (load_bi_encoder(tmp_path / "run/model", device=device) for device in ("cpu", "cuda"))
+    assert np.allclose(here.encode_query(["a cat"]), there.encode_query(["a cat"]), atol=1e-4)
