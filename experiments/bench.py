@@ -5,6 +5,7 @@
     python -m experiments.bench train --task stsb --updates 300 --peer-python .venv-peers/bin/python
     python -m experiments.bench train --task nli --num-layers 4      # ours alone
     python -m experiments.bench rerank --model runs/x/model --peer-python .venv-peers/bin/python
+    python -m experiments.bench search                               # beside bm25s and FAISS: experiments.bench_search
 
 rerank scores the pairs of an STS set with a cross-encoder (--head native, or on ELECTRA: the peer reads no other).
 
@@ -31,6 +32,7 @@ from typing import Any
 
 from data.examples import DataError, DataSet
 from data.files import sha256_of, write_text_atomically
+from experiments import bench_search
 from experiments.bench_summary import bench_table, summarize
 from sbert.errors import RunError, UsageError
 from sbert.flag_parser import Parser
@@ -61,7 +63,7 @@ TASKS = {
 
 def build_parser() -> Parser:
     parser = Parser(prog="experiments.bench", allow_abbrev=False, description=PURPOSE)
-    parser.add_argument("what", choices=("encode", "train", "rerank"))
+    parser.add_argument("what", choices=("encode", "train", "rerank", "search"))
     parser.add_argument(
         "--peer-python", help="Python that has sentence-transformers; default: ours runs alone"
     )
@@ -88,6 +90,13 @@ def build_parser() -> Parser:
         type=_at_least(0),
         default=0,
         help="only so many sentences, pairs or training rows (0: all) [0]",
+    )
+    parser.add_argument("--data", default=bench_search.DATA, help="set that search repeats [squad]")
+    parser.add_argument(
+        "--passages", type=_at_least(1), default=bench_search.PASSAGES, help="of search [100000]"
+    )
+    parser.add_argument(
+        "--queries", type=_at_least(1), default=bench_search.QUERIES, help="of search [10000]"
     )
     parser.add_argument("--output", help="[experiments/results/bench/WHAT-TASK.json]")
     return parser
@@ -118,6 +127,7 @@ def main(argv: Sequence[str]) -> int:
 
 def check(args: argparse.Namespace) -> None:
     """What can be known to be wrong before anything is loaded. Raises UsageError."""
+    bench_search.check(args, vars(build_parser().parse_args([args.what])))
     if args.what == "rerank" and args.model == "minilm":
         raise UsageError("rerank needs --model, the directory of a trained cross-encoder of one label")
     if args.what != "train" and {"nli", "samples-nli"} & set(args.task):
@@ -140,12 +150,14 @@ def check(args: argparse.Namespace) -> None:
 
 
 def default_output(args: argparse.Namespace) -> Path:
+    if args.what == "search":
+        return ROOT / "experiments/results/bench" / bench_search.default_name(args.data)
     layers = f"-{args.num_layers}-layers" if args.num_layers else ""
     return ROOT / "experiments/results/bench" / f"{args.what}-{'+'.join(args.task)}{layers}.json"
 
 
 def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
-    """All cells (task x precision), one table, one JSON. What was measured before a failure is in NAME.partial.json."""
+    """All cells (task x precision) or stages of search, a table, one JSON. What was measured before a failure is in NAME.partial.json."""
     from sbert.encoder import find_model
     from sbert.run import commit
 
@@ -158,11 +170,13 @@ def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
         "cores": cores(),
         "threads": args.threads,
         "settings": {name: getattr(args, name) for name in SETTINGS},
-        "cells": [],
     }
     if args.model != "minilm" and os.path.isdir(args.model):
         record["settings"]["model"] = Path(args.model).name
     args.model = str(find_model(args.model).resolve())
+    if args.what == "search":
+        return run_search(args, record)
+    record["cells"] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in args.task:
             path = Path(folder) / f"{name}.json"
@@ -178,6 +192,16 @@ def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
     _write(args.output, record)
     partial.unlink(missing_ok=True)
     print(bench_table(args.what, record["cells"]))
+    print(f"\n{processor()}, {args.threads} threads, {args.rounds} rounds; written to {args.output}")
+    return 0
+
+
+def run_search(args: argparse.Namespace, record: dict[str, Any]) -> int:
+    names = {"data": Path(args.data).name, "model": record["settings"]["model"]}  # no paths of this machine
+    record["settings"] = {name: getattr(args, name) for name in bench_search.SETTINGS} | names
+    found = bench_search.measure_search(args, environment_of(args.threads), ROOT)
+    _write(args.output, record | found)
+    print(bench_search.search_tables(found))
     print(f"\n{processor()}, {args.threads} threads, {args.rounds} rounds; written to {args.output}")
     return 0
 
@@ -253,14 +277,19 @@ def measure_round(
 
 def measure(words: Sequence[str], threads: int, folder: str) -> dict[str, Any]:
     """Runs one process to its end; its last line is its measurement. Raises RunError with its last words."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    env |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
-    env |= {"TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=folder, env=environment_of(threads), capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
         raise RunError(f"{' '.join(map(os.path.basename, words[1:4]))} ended with {done.returncode}: {last}")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def environment_of(threads: int) -> dict[str, str]:
+    """Of a measuring process: so many threads in every library, no network."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    libraries = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+    env |= {name: str(threads) for name in libraries}
+    return env | {"TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
 def progress_line(args: argparse.Namespace, cell: dict[str, Any], number: int) -> str:

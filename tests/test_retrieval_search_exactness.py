@@ -1,5 +1,7 @@
 """Exact search where its rough scores are of little help: near ties by the thousand, errors that grow on the way."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -31,18 +33,20 @@ def test_near_ties_by_the_thousand(similarity: str, passage_chunk: int) -> None:
         assert found.ids == in_order(queries, passages, k, similarity)
 
 
-def test_later_passages_that_are_longer_are_compared_less_surely() -> None:
-    """Dot products: the error bound of the last chunk is a million times that of the first, and counts for what the
-    first one found as well."""
+@pytest.mark.parametrize("first", ["short", "long"])
+def test_scores_of_longer_passages_are_less_sure(first: str) -> None:
+    """Dot products: the error bound of one chunk is a million times that of the others, and counts whenever its
+    scores are compared with theirs."""
     rng = np.random.default_rng(1)
     for _ in range(20):
-        passages = rng.normal(size=(400, 64)).astype(np.float32)
         query = rng.normal(size=(1, 64)).astype(np.float32)
-        apart = rng.normal(size=(100, 64))
-        apart -= (apart @ query.T) * query / (query @ query.T)  # nearly 0 with the query, however long
-        passages[300:] = 1e6 * apart
-        found = exact_search(query, passages, 50, "dot", passage_chunk=100)
-        assert found.ids == in_order(query, passages, 50, "dot")
+        short = rng.normal(size=(300, 64))
+        long = rng.normal(size=(100, 64))
+        long -= (long @ query.T) * query / (query @ query.T)  # nearly 0 with the query, however long
+        passages = np.concatenate([short, 1e6 * long] if first == "short" else [1e6 * long, short])
+        passages = passages.astype(np.float32)
+        found = exact_search(query, passages, 200, "dot", passage_chunk=100)
+        assert found.ids == in_order(query, passages, 200, "dot")
 
 
 def test_nothing_that_an_error_of_the_bound_could_hide_is_left_out() -> None:
@@ -57,13 +61,13 @@ def test_nothing_that_an_error_of_the_bound_could_hide_is_left_out() -> None:
 
 
 def test_vectors_of_nearly_unit_length_are_ranked_by_cosine() -> None:
-    """Where the division by the length is left out, its effect still counts: lengths differ by 9e-7, angles less."""
+    """Where the division by the length is left out, its effect still counts: lengths differ more than angles."""
     rng = np.random.default_rng(2)
     one = rng.normal(size=8)
     one /= np.linalg.norm(one)
-    passages = one + 1e-4 * rng.normal(size=(300, 8))
+    passages = one + 1e-5 * rng.normal(size=(300, 8))
     passages /= np.linalg.norm(passages, axis=1, keepdims=True)
-    passages = (passages * (1 + 9e-7 * rng.uniform(-1, 1, size=(300, 1)))).astype(np.float32)
+    passages = (passages * (1 + 9e-5 * rng.uniform(-1, 1, size=(300, 1)))).astype(np.float32)
     query = (one + 0.1 * rng.normal(size=8))[None].astype(np.float32)
     for chunk in (50, 300):
         found = exact_search(query, passages, 30, passage_chunk=chunk)
@@ -76,3 +80,10 @@ def test_what_k_scores_reach(k: int, n: int) -> None:
     least = reached(rough, k)
     assert ((rough >= least[:, None]).sum(axis=1) >= k).all()
     assert np.isfinite(least).all() == (n >= 8 * k)
+
+
+def test_nothing_of_a_memory_map_stays_in_the_result(tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", np.eye(5, dtype=np.float64))
+    mapped = np.load(tmp_path / "p.npy", mmap_mode="r")
+    found = exact_search(np.eye(5), mapped, 2)
+    assert found.ids[3] == [3, 0] and type(found.scores[3]) is np.ndarray

@@ -17,7 +17,7 @@ import numpy as np
 SIMILARITIES = ("cosine", "dot")
 UNIT_ROUNDOFF = 2.0**-24  # fp32: the largest relative error of one rounding
 SMALLEST, LARGEST = 2.0**-126, 2.0**127  # fp32: what can be held at full precision
-NEARLY_ONE = 1e-6  # a divisor that differs from 1 by no more is not worth a division
+NEARLY_ONE = 1e-4  # a divisor that differs from 1 by no more is not worth a division
 SHORTEST = 1e-12  # cosine divides by no less, as torch's normalize
 
 
@@ -92,7 +92,7 @@ def exact_search(
 
     def ranked(i: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores and positions of the k best for query i, in order."""
-        rows = passages.take(positions, axis=0).astype(np.float64)
+        rows = np.asarray(passages.take(positions, axis=0), dtype=np.float64)  # a copy
         rows *= exact[i]
         scores = (rows.sum(axis=1) / (divisors[positions] * own[i])).astype(np.float32)
         order = best(scores, positions, k)
