@@ -227,7 +227,7 @@ def test_bm25s_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_searching_needs_no_torch() -> None:
     code = (
         "import sys, numpy as np\n"
-        "from sbert.retrieval import BM25, exact_search, load_index, cut\n"
+        "from sbert.retrieval import BM25, exact_search, load_index\n"
         "assert BM25(['a b', 'c']).search(['b'], 1).ids == [[0]]\n"
         "assert exact_search(np.eye(2), np.eye(2), 1).ids == [[0], [1]]\n"
         "sys.exit('torch' in sys.modules)"
