@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from sbert.precision import DTYPES, autocast
+from sbert.progress import Progress
 
 if TYPE_CHECKING:
     from sbert.cross_encoder import CrossEncoder
@@ -196,7 +196,7 @@ def run_batches(
     modes, out, computed = [(m, m.training) for m in model.modules()], None, 0
     model.eval()
     try:
-        with tqdm(total=len(ids), unit=f" {unit}", disable=None if progress else True, leave=False) as bar:
+        with Progress(len(ids), unit, shown=progress) as bar:
             for batch in length_sorted_batches(lengths, budget):
                 kinds = None if types is None else [types[i] for i in batch]
                 padded = pad([ids[i] for i in batch], pad_id, side, kinds)
