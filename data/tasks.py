@@ -57,7 +57,8 @@ def splits_of(name: str) -> tuple[str, ...]:
 
 
 def split_of(name: str, wanted: str | None = None) -> str | None:
-    """The split that a name stands for where ``wanted`` is asked of it; None: a path of retrieval data decides itself.
+    """The split that a name stands for where ``wanted`` is asked of it; None: the only one, or the one a folder is
+    scored on.
 
     Raises as task_of does, and DataError where the set lacks the wanted split.
     """
@@ -65,7 +66,8 @@ def split_of(name: str, wanted: str | None = None) -> str | None:
     if not is_retrieval(name):
         return split_for(name, wanted)
     if is_local(name):
-        return None
+        squad = name.removesuffix(".gz").endswith(".json")
+        return None if squad else wanted  # a file of SQuAD layout has no splits
     stem, own = parse_retrieval_name(name)
     entry = RETRIEVAL_SETS[stem]
     return own or checked_split(entry, wanted or entry.eval_split)

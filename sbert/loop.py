@@ -8,9 +8,11 @@ update counter, so a resumed run (weights, optimizer, scaler, random states, cou
 import logging
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,14 @@ class Settings:
             keys=[source.keys for source in sources],
         )
 
+    def epoch_starts(self, sources: Sequence[TrainingSource]) -> list[int]:
+        """The update each epoch starts after, and the number of all. Batches without duplicates differ in number from
+        epoch to epoch, others do not."""
+        differ = any(source.keys is not None for source in sources)
+        counts = [len(self.batches(sources, epoch)) for epoch in range(self.epochs if differ else 1)]
+        updates = [math.ceil(count / self.accumulation) for count in counts]
+        return list(accumulate(updates if differ else updates * self.epochs, initial=0))
+
 
 @dataclass
 class Progress:
@@ -132,12 +142,12 @@ def fit(
     )
     scaler = grad_scaler(encoder.device, settings.precision, settings.init_scale)
     parts = {"objectives": objectives, "optimizer": optimizer, "scaler": scaler}
-    per_epoch = math.ceil(len(settings.batches(sources, 0)) / settings.accumulation)
-    total = per_epoch * settings.epochs
+    starts = settings.epoch_starts(sources)
+    total = starts[-1]
     warmup = int(total * settings.warmup_ratio)
     last = min(total, settings.max_updates or total)
-    eval_every = _every(settings.eval_steps, last) or per_epoch
-    save_every = _every(settings.save_steps, last) or eval_every
+    evaluates = _due(settings.eval_steps, last, {*starts[1:], last})
+    saves = _due(settings.save_steps, last, evaluates)
     progress = _restore(resume, parts) if resume else Progress(stage=stage, earlier=list(earlier))
     meter = Meter(sources, scalars, settings.log_steps, first_update, last)
     objectives.train()
@@ -147,7 +157,8 @@ def fit(
     ):
         plan: list[tuple[int, list[int]]] = []
         while progress.update < last and not progress.patience_is_out(settings):
-            epoch, within = divmod(progress.update, per_epoch)
+            epoch = bisect_right(starts, progress.update) - 1
+            within = progress.update - starts[epoch]
             if within == 0 or not plan:
                 plan = settings.batches(sources, epoch)
             micro_batches = plan[within * settings.accumulation : (within + 1) * settings.accumulation]
@@ -164,10 +175,10 @@ def fit(
             bar.update()
             meter.update(progress.update, loss, norm, settings.lr * factor, scaler.get_scale(), seconds, bar)
 
-            if progress.update % eval_every == 0 or progress.update == last:
+            if progress.update in evaluates:
                 _evaluate(encoder, evaluate, settings, progress, model_folder, number, scalars)
             ending = progress.update == last or progress.patience_is_out(settings) or guard.signum is not None
-            if checkpoints is not None and (progress.update % save_every == 0 or ending):
+            if checkpoints is not None and (progress.update in saves or ending):
                 save_checkpoint(checkpoints, number, parts, asdict(progress), settings.save_limit)
             if guard.signum is not None:
                 raise Interrupted(guard.signum, number, checkpoints.parent if checkpoints else None)
@@ -257,9 +268,11 @@ def _finish(
     encoder.eval()
 
 
-def _every(steps: float, total: int) -> int:
-    """A count of updates: whole numbers as they are, below 1 a share of the stage."""
-    return max(1, round(steps * total)) if 0 < steps < 1 else int(steps)
+def _due(steps: float, last: int, otherwise: set[int]) -> set[int]:
+    """The updates after which something is done: every so many, or every such share of the stage, and the last one;
+    0: ``otherwise``."""
+    every = max(1, round(steps * last)) if 0 < steps < 1 else int(steps)
+    return {*range(every, last + 1, every), last} if every else otherwise
 
 
 def _evaluate(

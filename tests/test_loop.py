@@ -1,10 +1,11 @@
 """The loop: resume, accumulation, precision, overflow, NaN, selection, early stopping, pruning."""
 
+import dataclasses
 import json
 import math
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from loop_parts import SETTINGS, Encoder, source
 from sbert.checkpoint import list_checkpoints, load_checkpoint
 from sbert.errors import Interrupted, RunError
 from sbert.loop import Settings, fit
+from sbert.source import Batch, Source
 
 
 def trained(
@@ -269,3 +271,32 @@ def test_trains_on_cuda(precision: str) -> None:
     progress = fit(encoder, [s], Settings(**{**vars(SETTINGS), "precision": precision}))
     assert progress.update == 12
     assert not torch.equal(before, encoder.model.embeddings.word_embeddings.weight)
+
+
+class Keyed:
+    """A training set of which only some rows may meet in a batch; it counts what it is asked for."""
+
+    def __init__(self, plain: Source, keys: list[tuple[str, ...]]) -> None:
+        self.plain, self.keys, self.asked = plain, keys, []
+        self.name, self.lengths, self.truncated_share = plain.name, plain.lengths, plain.truncated_share
+        self.objective = plain.objective
+
+    def batch(self, rows: Sequence[int], device: torch.device) -> Batch:
+        self.asked.append(list(rows))
+        return self.plain.batch(rows, device)
+
+
+def test_epochs_of_different_numbers_of_batches_use_every_row_once() -> None:
+    """Without duplicates 22 rows that share keys make now more, now fewer batches of 4: no row is left out, none comes twice."""
+    encoder = Encoder()
+    keys = [(f"q{i * i % 7}", f"p{i * 5 % 8}") for i in range(22)]
+    keyed = Keyed(source(encoder), keys)
+    settings = dataclasses.replace(SETTINGS, epochs=6, sampler="auto")
+    counts = [len(settings.batches([keyed], epoch)) for epoch in range(6)]  # type: ignore[list-item]
+    assert len(set(counts)) > 1, "this set no longer shows what it is for"
+    progress = fit(encoder, [keyed], settings)  # type: ignore[list-item]
+    assert progress.update == sum(counts) == len(keyed.asked)
+    start = 0
+    for count in counts:
+        assert sorted(row for rows in keyed.asked[start : start + count] for row in rows) == list(range(22))
+        start += count

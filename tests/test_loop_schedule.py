@@ -14,7 +14,7 @@ from heads import CONCATENATIONS
 from sbert import flags
 from sbert.checkpoint import list_checkpoints
 from sbert.errors import RunError
-from sbert.loop import Progress, _every, fit
+from sbert.loop import Progress, _due, fit
 from sbert.pooling import POOLINGS
 from sbert.precision import DTYPES
 
@@ -107,10 +107,20 @@ def test_shares_of_the_stage_say_when_to_evaluate_and_save(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("steps", "every"), [(0, 0), (0.001, 1), (0.3, 4), (0.5, 6), (0.99, 12), (1, 1), (5.0, 5), (700.0, 700)]
+    ("steps", "due"),
+    [
+        (0, {6, 12}),  # what was given: the ends of the epochs
+        (0.001, set(range(1, 13))),
+        (0.3, {4, 8, 12}),
+        (0.5, {6, 12}),
+        (0.99, {12}),
+        (1, set(range(1, 13))),
+        (5.0, {5, 10, 12}),
+        (700.0, {12}),
+    ],
 )
-def test_every(steps: float, every: int) -> None:
-    assert _every(steps, UPDATES) == every
+def test_due(steps: float, due: set[int]) -> None:
+    assert _due(steps, UPDATES, {6, 12}) == due
 
 
 def test_skips_that_do_not_follow_one_another_are_forgiven(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,5 +163,5 @@ def test_flags_offer_what_there_is() -> None:
     choices = {f.name: f.metadata.get("choices") for f in fields(flags.Flags)}
     assert choices["pooling"] == flags.POOLINGS == tuple(POOLINGS)
     assert choices["concat"] == flags.CONCATENATIONS == tuple(CONCATENATIONS)
-    assert choices["batch_sampler"] == SAMPLERS
+    assert choices["batch_sampler"] == ("auto", *SAMPLERS)
     assert choices["precision"] == ("auto", *DTYPES)
