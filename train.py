@@ -65,7 +65,7 @@ def prepare(flags: Flags) -> "tuple[torch.device, str]":
 def evaluate_only(flags: Flags, argv: list[str]) -> int:
     """Scores a model on the named sets: one table, one JSON."""
     device, precision = prepare(flags)
-    from sbert.build import build_model
+    from sbert.build import build_model, check_towers
     from sbert.evaluation.cross import takes
     from sbert.evaluation.evaluate import SIAMESE_TASKS, evaluate_with_report
     from sbert.plan import load_sets, overlap_marks, scoring_options
@@ -77,6 +77,7 @@ def evaluate_only(flags: Flags, argv: list[str]) -> int:
     RunDirectory(path).refuse_second_run()
     sets = load_sets(flags.eval_data, None, flags)
     model = build_model(flags, device)
+    check_towers(model, sets)
     labels = int(model.width) if flags.arch == "cross" else 0
     allowed = SIAMESE_TASKS if flags.arch == "bi" else takes(labels)
     for dataset in sets:
@@ -116,7 +117,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
         run = RunDirectory(Path(flags.output_dir or Path("runs") / (flags.run_name or default_name(flags))))
         run.refuse_second_run()
     device, precision = prepare(flags)
-    from sbert.build import build_model
+    from sbert.build import build_model, check_towers
     from sbert.plan import eval_names, load_stages, overlap_marks
     from sbert.stages import run_stages
 
@@ -132,6 +133,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
 
     torch.manual_seed(flags.seed)
     model = build_model(flags, device, [o for stage in stages for o in stage.objectives])
+    check_towers(model, [*test_sets, *(s for stage in stages for s in stage.dev)])
     if not flags.resume:
         run.write_config(
             flags,

@@ -30,6 +30,7 @@ from data.examples import DataError, UnknownName
 from data.files import sha256_of, write_text_atomically
 from data.registry import SPLITS
 from sbert.errors import RunError, UsageError
+from sbert.flag_parser import Parser
 from sbert.jsonfile import to_json
 from sbert.retrieval.mining import ANSWERS, SAMPLING, Rules, mine, relevant_passages
 from sbert.retrieval.sparse import ANALYZERS
@@ -175,8 +176,9 @@ def report(info: dict[str, Any], output: Path) -> str:
     )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
+        allow_abbrev=False,
         prog="python -m experiments.mine",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

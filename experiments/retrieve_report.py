@@ -157,9 +157,14 @@ def results_of(
         },
         "data": {**dataset.files, **files},
         **session.facts,
-        "rows": {name: {**metrics[name], "ms": found.ms()} for name, found in rows.items()},
+        "rows": {name: {**up_to(metrics[name], args.k), "ms": found.ms()} for name, found in rows.items()},
         "notes": session.notes,
     }
+
+
+def up_to(metrics: dict[str, float], k: int) -> dict[str, float]:
+    """Without the metrics of ranks that lists of ``k`` passages do not have."""
+    return {name: value for name, value in metrics.items() if int(name.rpartition("@")[2]) <= max(k, 1)}
 
 
 def recorded(name: str, results: dict[str, Any]) -> dict[str, Any]:

@@ -36,14 +36,35 @@ def run_files(args: argparse.Namespace, dataset: data.RetrievalSet) -> dict[str,
     return out
 
 
+def make_folder(path: Path) -> None:
+    """Before anything is computed. Raises RunError where results could not be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--output {path}: cannot be made a folder: {error.strerror or error}") from None
+
+
+def note_run_files(session: Session, dataset: data.RetrievalSet, rows: dict[str, Found]) -> None:
+    """How many questions a run file says nothing about: they are scored as missed."""
+    for path in session.args.retriever:
+        if path.endswith(RUN_FILES):
+            missed = sum(not ids for ids in rows[row_name(path)].ranking.ids)
+            if missed:
+                session.notes.append(
+                    f"{path}: no passage for {missed:,} of the {len(dataset):,} questions, counted as missed"
+                )
+
+
 def all_rows(session: Session, dataset: data.RetrievalSet) -> dict[str, Found]:
     """Every row of the table in order: what each retriever found, then its re-ranking and its blend."""
     args = session.args
+    given = run_files(args, dataset)
     stages = session.stages(dataset, args.index and Path(args.index))
     weights = Weights(session, dataset, stages)
     note_stages(session, dataset, stages)
     note_recall(session, dataset, stages)
-    found = {**session.search(dataset, stages, weights.hybrid), **run_files(args, dataset)}
+    found = {**session.search(dataset, stages, weights.hybrid), **given}
+    note_run_files(session, dataset, given)
     first = {row_name(name): found[row_name(name)] for name in args.retriever}
     if session.cross is None:
         return first
@@ -51,7 +72,9 @@ def all_rows(session: Session, dataset: data.RetrievalSet) -> dict[str, Found]:
     cut = (
         f", {second.truncated:,} of them cut to {session.cross.max_length} tokens" if second.truncated else ""
     )
-    session.notes.append(f"re-ranked: the first {args.depth} passages, {second.pairs:,} distinct pairs{cut}")
+    session.notes.append(
+        f"re-ranked: the first {min(args.depth, args.k)} passages, {second.pairs:,} distinct pairs{cut}"
+    )
     session.facts["pairs"] = {"distinct": second.pairs, "truncated": second.truncated}
     shares = weights.blends(list(first)) if args.blend is not None else {}
     rows = {}
@@ -103,6 +126,8 @@ def metrics_of(rows: dict[str, Found], dataset: data.RetrievalSet) -> dict[str, 
 
 def run(args: argparse.Namespace) -> str:
     """Everything; returns what is printed."""
+    if args.output is not None:
+        make_folder(Path(args.output))
     dataset = load_set(args)
     session = Session.start(args)
     rows = all_rows(session, dataset)

@@ -137,7 +137,7 @@ class Session:
     def approximate(self, pool: DensePool, index: Path | None) -> Approximate:
         """The FAISS index of a pool; kept beside an index on disk, where all its dimensions are used."""
         kind, folder = self.args.search, index if self.args.truncate_dim is None else None
-        if folder is not None and file_of(folder, kind).is_file():
+        if folder is not None and file_of(folder, kind, pool.similarity).is_file():
             rows, width = pool.embeddings.shape
             found = load_approximate(folder, kind, rows, width, pool.similarity)
         else:

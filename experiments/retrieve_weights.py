@@ -27,8 +27,10 @@ def load_dev(args: argparse.Namespace, dataset: data.RetrievalSet) -> tuple[data
         return data.load_retrieval(name, "dev", data_dir=args.data_dir), ""
     try:
         return data.load_retrieval(name, "dev", data_dir=args.data_dir), ""
-    except data.DataError:
-        return None, f"{dataset.name} has no dev split to choose it on"
+    except data.DataError as error:
+        if "no qrels/dev.tsv" in str(error) or "has no split" in str(error):
+            return None, f"{dataset.name} has no dev split to choose it on"
+        raise
 
 
 class Weights:

@@ -94,9 +94,21 @@ def build_bi_encoder(
     others = sorted(set(objectives) - set(IN_BATCH))
     if isinstance(model, TwoTowers) and others:
         raise RunError(f"--objective {others[0]} trains one encoder; two towers take {' or '.join(IN_BATCH)}")
+    for width in flags.matryoshka:
+        if width > model.width:
+            raise RunError(f"--matryoshka {width}: the embeddings have {model.width} dimensions")
     if flags.similarity:
         model.description.similarity = flags.similarity
     return model
+
+
+def check_towers(model: Model, sets: Sequence[AnySet]) -> None:
+    """Before anything is computed: two towers have vectors of questions and of passages, not of sentences."""
+    for dataset in sets:
+        if isinstance(model, TwoTowers) and dataset.task != "retrieval":
+            raise RunError(
+                f"{dataset.key} is {dataset.task} data: two towers are scored on retrieval sets alone"
+            )
 
 
 def build_objective(name: str, model: Model, flags: Flags) -> Objective:
@@ -131,9 +143,6 @@ def build_dense_objective(name: str, model: modelWithPooling | TwoTowers, flags:
         raise RunError(
             f"this model compares by {similarity}; retrieval does by {' or '.join(SIMILARITIES)} (--similarity)"
         )
-    for width in flags.matryoshka:
-        if width > model.width:
-            raise RunError(f"--matryoshka {width}: the embeddings have {model.width} dimensions")
     if name == "ranking":
         return DenseRanking(model, similarity, flags.matryoshka, flags.scale or 20.0, flags.symmetric)
     return DenseMegaBatchMargin(

@@ -8,9 +8,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from sbert.build import Model, build_objective, build_source
 from sbert.checkpoint import load_checkpoint
+from sbert.dense_source import DenseSource
 from sbert.errors import RunError
 from sbert.evaluation import evaluate_objective
 from sbert.flags import PER_STAGE, Flags
+from sbert.jsonfile import read_json
 from sbert.loop import Progress, Settings, fit
 from sbert.plan import AnySet, Stage, is_registered, scoring_options
 from sbert.run import RunDirectory
@@ -38,7 +40,10 @@ def run_stages(
             raise RunError(f"{run.path}/tensorboard: cannot be written: {error.strerror or error}") from None
 
     for stage in stages:
-        model.facts["trained_on"] = [*model.facts.get("trained_on", []), *map(trained_name, stage.train)]
+        model.facts["trained_on"] = [
+            *model.facts.get("trained_on", []),
+            *(name for dataset in stage.train for name in trained_names(dataset)),
+        ]
         if stage.number < len(history):  # finished before the run was interrupted
             continue
         torch.manual_seed((flags.seed + 1000 * stage.number) % 2**64)
@@ -68,6 +73,12 @@ def _fit_stage(flags: Flags, stage: Stage, model: Model, settings: Settings, **m
     built = {name: build_objective(name, model, flags).to(model.device) for name in stage.objectives}
     objectives = [built[name] for name in stage.objectives]
     sources = [build_source(s, o, model, flags) for s, o in zip(stage.train, objectives, strict=True)]
+    for source in sources:
+        if settings.batch_size == 1 and isinstance(source, DenseSource) and not any(source.rows.wrong):
+            raise RunError(
+                f"--batch-size 1: {source.name} has no negatives of its own, and a batch of one has none either: "
+                "there is nothing to tell apart"
+            )
     scored = built.get("classification", objectives[0])
 
     def evaluate() -> dict[str, float]:
@@ -91,9 +102,17 @@ def _summary(stage: Stage, progress: Progress, last_update: int) -> dict[str, An
     }
 
 
-def trained_name(dataset: AnySet) -> str:
-    """How a model remembers a set: a file of somebody's own must not pass for a registered set of the same name."""
-    return dataset.key if is_registered(dataset) else f"local:{dataset.key}"
+def trained_names(dataset: AnySet) -> list[str]:
+    """How a model remembers a set: a file of somebody's own must not pass for a registered set of the same name. What
+    experiments.mine wrote is remembered with the set that it was mined from, as the file beside it says."""
+    if is_registered(dataset):
+        return [dataset.key]
+    names = [f"local:{dataset.key}"]
+    for path in dataset.files:
+        info = Path(f"{path}.info.json")
+        mined = read_json(info).get("data", {}).get("set") if info.is_file() else None
+        names += [mined] if isinstance(mined, str) else []
+    return names
 
 
 def stage_folder(run: RunDirectory, stage: int, stages: int) -> Path:

@@ -213,7 +213,7 @@ def test_saved_beside_the_embeddings(kind: str, built: dict[str, Approximate], t
     folder = tmp_path / "index"
     save_index(folder, passages, [str(i) for i in range(len(passages))], "model")
     path = save_approximate(folder, built[kind])
-    assert path == file_of(folder, kind) and path.parent == folder
+    assert path == file_of(folder, kind, built[kind].similarity) and path.parent == folder
     index = load_index(folder, "model")
     again = load_approximate(folder, kind, len(index.ids), index.width, index.similarity)
     assert (again.kind, again.parameters) == (kind, built[kind].parameters)
@@ -235,7 +235,7 @@ def test_a_damaged_file_is_named(
     good = path.read_bytes()
     bad = {"empty": b"", "short": good[: len(good) // 2], "letters": b"x" * 4000, "header": good[:20]}
     path.write_bytes(bad[damage])
-    with pytest.raises(RunError, match=f"faiss-{kind}.index: short or damaged: ") as caught:
+    with pytest.raises(RunError, match=f"faiss-{kind}-cosine.index: short or damaged: ") as caught:
         load_approximate(tmp_path, kind, 10_500, 32, "cosine")
     assert "\n" not in str(caught.value)
 
@@ -243,14 +243,14 @@ def test_a_damaged_file_is_named(
 @needs_faiss
 def test_a_file_that_does_not_belong_there(built: dict[str, Approximate], tmp_path: Path) -> None:
     save_approximate(tmp_path, built["flat"])
-    with pytest.raises(RunError, match=r"faiss-hnsw.index: no such file"):
+    with pytest.raises(RunError, match=r"faiss-hnsw-cosine.index: no such file"):
         load_approximate(tmp_path, "hnsw", 10_500, 32, "cosine")
     with pytest.raises(RunError, match=r"holds 10500 vectors of 32 dimensions, the index has 10501 of 32"):
         load_approximate(tmp_path, "flat", 10_501, 32, "cosine")
-    with pytest.raises(RunError, match=r"flat.index: holds 10500 .* the index has 10500 of 64"):
+    with pytest.raises(RunError, match=r"flat-cosine.index: holds 10500 .* the index has 10500 of 64"):
         load_approximate(tmp_path, "flat", 10_500, 64, "cosine")
-    file_of(tmp_path, "flat").rename(file_of(tmp_path, "ivfpq"))
-    with pytest.raises(RunError, match=r"ivfpq\.index: holds a IndexFlatIP, expected IndexIVFPQ"):
+    file_of(tmp_path, "flat", "cosine").rename(file_of(tmp_path, "ivfpq", "cosine"))
+    with pytest.raises(RunError, match=r"ivfpq-cosine.index: holds a IndexFlatIP, expected IndexIVFPQ"):
         load_approximate(tmp_path, "ivfpq", 10_500, 32, "cosine")
 
 
@@ -260,6 +260,14 @@ def test_a_place_that_cannot_be_written(
 ) -> None:
     with pytest.raises(RunError, match="no such folder; save_index makes it"):
         save_approximate(tmp_path / "nowhere", built["flat"])
-    with pytest.raises(RunError, match=r"faiss-flat\.index: cannot be written"):
+    with pytest.raises(RunError, match=r"faiss-flat-cosine\.index: cannot be written"):
         save_approximate(small_disk, built["flat"])
     assert list(small_disk.iterdir()) == []
+
+
+def test_an_index_of_one_similarity_is_not_read_for_the_other(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    save_approximate(tmp_path, build("flat", vectors, "cosine"))
+    load_approximate(tmp_path, "flat", 50, 8, "cosine")
+    with pytest.raises(RunError, match=r"faiss-flat-dot\.index: no such file"):
+        load_approximate(tmp_path, "flat", 50, 8, "dot")

@@ -42,9 +42,11 @@ def test_bm25(tmp_path: Path, name: str, expected: dict[str, float]) -> None:
 
 
 def test_korquad_by_words(tmp_path: Path) -> None:
+    """.9120 were measured at 10 with passages that share no word with the question in the list, earlier ones first,
+    which is luck for 2 of the 5,774 questions; here such passages are not found."""
     name, options = f"{REAL}/korquad/KorQuAD_v1.0_dev.json", ("--retriever", "bm25", "--analyzer", "words")
     found = rows(tmp_path, "--data", name, *options, "--k", "10")["bm25"]
-    expected = {"recall@1": 0.7648, "recall@10": 0.9120, "mrr@10": 0.8183}
+    expected = {"recall@1": 0.7648, "recall@10": 0.9117, "mrr@10": 0.8183}
     assert {metric: found[metric] for metric in expected} == pytest.approx(expected, abs=5e-5)
 
 

@@ -177,6 +177,60 @@ def test_usage(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path, cas
     assert not (tmp_path / "run").exists()
 
 
+def test_own_folder_of_beir_layout_is_trained_on_its_train_split(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "qrels").mkdir(parents=True)
+    corpus = "".join(json.dumps({"_id": f"d{i}", "text": f"the cat {i}"}) + "\n" for i in range(8))
+    queries = "".join(json.dumps({"_id": f"q{i}", "text": f"who is cat {i}"}) + "\n" for i in range(8))
+    (folder / "corpus.jsonl").write_text(corpus, encoding="utf8")
+    (folder / "queries.jsonl").write_text(queries, encoding="utf8")
+    for split, rows in {"train": range(4), "dev": (4, 5), "test": (6, 7)}.items():
+        lines = "".join(f"q{i}\td{i}\t1\n" for i in rows)
+        (folder / "qrels" / f"{split}.tsv").write_text(
+            "query-id\tcorpus-id\tscore\n" + lines, encoding="utf8"
+        )
+    result = run_train(
+        "--model", tiny_model_dir, *SMALL, "--train-data", "mine", "--dev-data", "mine", "--eval-data", "mine",
+        "--output-dir", "run",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    found = metrics(tmp_path / "run")
+    assert found["stages"][0]["trained_on"] == ["mine-train"]
+    assert found["stages"][0]["selected_on"] == "mine-dev/mrr@10" and "mine-test/mrr@10" in found
+    (folder / "qrels" / "train.tsv").unlink()
+    line = said(run_train("--model", tiny_model_dir, *SMALL, "--train-data", "mine", "--output-dir", "no"), 1)
+    assert "no qrels/train.tsv" in line
+
+
+def test_a_batch_of_one_without_negatives(run_train: TrainRunner, tiny_model_dir: Path) -> None:
+    flags = [
+        "--model",
+        tiny_model_dir,
+        "--train-data",
+        "samples-mrc-en",
+        "--batch-size",
+        1,
+        "--eval-data",
+        "--dev-data",
+    ]
+    assert "there is nothing to tell apart" in said(run_train(*flags, "--output-dir", "x"), 1)
+
+
+def test_a_model_remembers_what_its_negatives_were_mined_from(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    rows = [{"query": f"who {i}", "positive": f"the cat {i}", "negative": "a dog"} for i in range(4)]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
+    (tmp_path / "m.jsonl.info.json").write_text(json.dumps({"data": {"set": "squad-train"}}), encoding="utf8")
+    result = run_train(
+        "--model", tiny_model_dir, *SMALL, "--train-data", "m.jsonl", "--eval-data", "--output-dir", "run"
+    )
+    assert result.code == 0, result.stderr
+    assert load_bi_encoder(tmp_path / "run/model").facts["trained_on"] == ["local:m", "squad-train"]
+
+
 def test_a_slice_wider_than_the_embedding(run_train: TrainRunner, tiny_model_dir: Path) -> None:
     line = said(
         run_train("--model", tiny_model_dir, "--train-data", "samples-mrc-en", "--matryoshka", 9999, "--output-dir", "x"), 1

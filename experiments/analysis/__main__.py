@@ -28,6 +28,7 @@ from experiments.analysis.features import Facts, features, measure
 from experiments.analysis.report import Findings, markdown, metrics_table, splits_file
 from experiments.analysis.study import NOT_FOUND, Study, load_study
 from sbert.errors import RunError, UsageError
+from sbert.flag_parser import Parser
 from sbert.jsonfile import to_json
 
 ROLES = ("sparse", "dense", "fused", "reranked", "first_stage")
@@ -213,8 +214,9 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
+        allow_abbrev=False,
         prog="python -m experiments.analysis",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

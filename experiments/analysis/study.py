@@ -141,7 +141,10 @@ def find_roles(names: Sequence[str], given: Mapping[str, str | None]) -> Roles:
     assert sparse is not None and dense is not None
     if sparse == dense:
         raise UsageError(f"--sparse and --dense are the same run, {sparse}")
-    first = given.get("first_stage") or found["fused"] or sparse
+    # retrieve writes "hybrid+rerank.run": what stands before the plus is what was re-ordered
+    before, plus, _ = (found["reranked"] or "").partition("+")
+    named = next((name for name in names if plus and name == before.strip()), None)
+    first = given.get("first_stage") or named or found["fused"] or sparse
     return Roles(sparse, dense, found["fused"], found["reranked"], first if found["reranked"] else None)
 
 

@@ -140,9 +140,9 @@ def recall_against(exact: Ranking, approximate: Ranking, k: int) -> float:
     return float(np.mean(shares)) if shares else math.nan
 
 
-def file_of(folder: str | Path, kind: str) -> Path:
-    """Where an index folder (sbert.retrieval.index) keeps its FAISS index."""
-    return Path(folder) / f"faiss-{kind}.index"
+def file_of(folder: str | Path, kind: str, similarity: str) -> Path:
+    """Where an index folder (sbert.retrieval.index) keeps its FAISS index; cosine is of other vectors than dot."""
+    return Path(folder) / f"faiss-{kind}-{similarity}.index"
 
 
 def save_approximate(folder: str | Path, found: Approximate) -> Path:
@@ -151,7 +151,7 @@ def save_approximate(folder: str | Path, found: Approximate) -> Path:
     save_index replaces the folder, so that vectors of another model never meet an old FAISS index.
     Raises RunError when the folder is missing or the disk is full.
     """
-    path = file_of(folder, found.kind)
+    path = file_of(folder, found.kind, found.similarity)
     if not path.parent.is_dir():
         raise RunError(f"{path.parent}: no such folder; save_index makes it")
     try:
@@ -167,7 +167,7 @@ def load_approximate(folder: str | Path, kind: str, rows: int, width: int, simil
 
     Raises RunError, naming the file, when it is missing, damaged, of another kind or not of so many vectors.
     """
-    faiss, path = _faiss(), file_of(folder, kind)
+    faiss, path = _faiss(), file_of(folder, kind, similarity)
     if not path.is_file():
         raise RunError(f"{path}: no such file")
     try:
