@@ -51,13 +51,16 @@ class Example:
     ranking   query, then its documents     relevance of each document, floats >= 0: len(texts) - 1 of them
     ========  ============================  ===============================================================
 
-    The documents of a ranking row may be any number. ``retrieved`` says how many of them, from the first, an earlier
+    The documents of a ranking row may be any number. Where they are parts of longer passages, ``passages`` names the
+    passage of each, and ``relevant`` all passages that answer the query, in this row or not. ``retrieved`` says how many of them, from the first, an earlier
     stage retrieved, in its order; those after are positives that it missed. None: the order means nothing.
     """
 
     texts: tuple[str, ...]
     label: float | int | tuple[float, ...] | None
     retrieved: int | None = None
+    passages: tuple[str, ...] = ()
+    relevant: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

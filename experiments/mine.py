@@ -9,7 +9,7 @@ passages of several --source are taken in turn. Never a negative: a passage know
 and (unless --answers keep) one that contains an answer. --absolute-margin, --relative-margin, --max-score and --min-score
 look at the similarity under --model, of what BM25 found as well, or with --teacher at its score; it also sets the order.
 
-A row is {"query", "positive": [one text], "negative": [texts]}; a passage longer than --max-length is represented by a
+A row is {"query", "positive": [one text], "negative": [texts]} with the ids of their "passages" and of all "relevant" ones; a passage longer than --max-length is represented by a
 window of it: the positive by the one that holds the answer, a negative by the one most similar to the question under
 --model, or by the first one where nothing needs its vectors (BM25 alone, with no margin or score limit, or a --teacher's).
 What was done, and how many candidates each filter removed, is written beside the output as OUTPUT.info.json.
@@ -100,8 +100,16 @@ def rows_of(
     ):
         positive = [own[passage] for passage in relevant if own[passage].strip()][:1]
         if positive and mined:
-            negative = [own[passage] for passage in mined]
-            rows.append({"query": question.text, "positive": positive, "negative": negative})
+            right = next(passage for passage in relevant if own[passage].strip())
+            rows.append(
+                {
+                    "query": question.text,
+                    "positive": positive,
+                    "negative": [own[passage] for passage in mined],
+                    "passages": [dataset.passages[passage].id for passage in (right, *mined)],
+                    "relevant": [dataset.passages[passage].id for passage in relevant],
+                }
+            )
     return rows
 
 

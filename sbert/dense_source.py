@@ -52,6 +52,8 @@ def rows_of_ranking(dataset: DataSet) -> Rows:
         labelled = list(zip(example.texts[1:], grades(dataset.task, example.label), strict=True))
         right = [text for text, grade in labelled if grade > 0]
         wrong = [text for text, grade in labelled if grade <= 0 and text not in right]
+        rows.passage_of.update(zip(example.texts[1:], example.passages, strict=False))
+        rows.answers.setdefault(example.texts[0], set()).update(example.relevant)
         for text in right:
             rows.add(example.texts[0], text, wrong)
     return rows

@@ -11,7 +11,7 @@ import pytest
 from data_files import jsonl, row, write
 
 import data
-from data.examples import Example
+from data.examples import DataError, Example
 
 
 def read(folder: Path, *items: dict[str, Any]) -> data.DataSet:
@@ -245,4 +245,24 @@ def test_a_table_of_rankings_is_told_of_jsonl(tmp_path: Path) -> None:
     with pytest.raises(
         data.DataError, match=r"x\.tsv:2: no known task .* \| in \.jsonl query, positive, neg"
     ):
+        data.load(str(path))
+
+
+def test_parts_of_passages(tmp_path: Path) -> None:
+    row = {
+        "query": "q",
+        "positive": ["a"],
+        "negative": ["b", "c"],
+        "passages": ["p1", "p2", "p3"],
+        "relevant": ["p1", "p9"],
+    }
+    path = tmp_path / "mined.jsonl"
+    path.write_text(json.dumps(row) + "\n", encoding="utf8")
+    (example,) = data.load(str(path)).examples
+    assert (example.passages, example.relevant) == (("p1", "p2", "p3"), ("p1", "p9"))
+    path.write_text(json.dumps({**row, "passages": ["p1"]}) + "\n", encoding="utf8")
+    with pytest.raises(DataError, match="1 passages for 3 texts; need one each, or none"):
+        data.load(str(path))
+    path.write_text(json.dumps({**row, "relevant": "p1"}) + "\n", encoding="utf8")
+    with pytest.raises(DataError, match="relevant 'p1' is not a list of names"):
         data.load(str(path))

@@ -118,6 +118,25 @@ def test_another_rows_negative_may_be_right_here(encoder: modelWithPooling) -> N
     assert batch.answer is not None and batch.answer.tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
+def test_parts_of_one_passage_are_never_wrong_answers_of_its_questions(encoder: modelWithPooling) -> None:
+    """As experiments.mine writes them: two windows of p1, one of them another row's positive; p3 is right, too."""
+    rows = [
+        Example(
+            ("who sat", "the cat sat", "a dog ran"), (1.0, 0.0), passages=("p1", "p2"), relevant=("p1", "p3")
+        ),
+        Example(("who ran", "the cat ran", "the dog"), (1.0, 0.0), passages=("p1", "p3"), relevant=("p1",)),
+    ]
+    made = source(encoder, DataSet("made-up", "all", "ranking", "en", rows, {}))
+    assert made.keys[0][1] == made.keys[1][1]  # one passage: not in one batch, where there are others
+    batch = made.batch([0, 1], CPU)
+    assert (
+        batch.answer is not None
+    )  # passages: the cat sat (p1), the cat ran (p1), a dog ran (p2), the dog (p3)
+    nan = torch.nan
+    expected = torch.tensor([[1, nan, 0, nan], [nan, 1, 0, 0]])
+    torch.testing.assert_close(batch.answer, expected, equal_nan=True)
+
+
 def test_triplets_and_token_counts(encoder: modelWithPooling) -> None:
     triplets = DataSet(
         "made-up", "all", "triplet", "en", [Example(("who sat", "the cat sat", "a dog"), None)], {}

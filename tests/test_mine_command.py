@@ -43,7 +43,8 @@ def test_both_sources(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert dev  # there is something to keep out
     own = [dataset.passages[i].text for i in dataset.split_passages]
     for row in made:
-        assert set(row) == {"query", "positive", "negative"} and len(row["positive"]) == 1
+        assert len(row["positive"]) == 1 and row["passages"][0] in row["relevant"]
+        assert len(row["passages"]) == 1 + len(row["negative"])
         assert 1 <= len(row["negative"]) <= 3
         answers = questions[row["query"]].answers
         assert any(answer in row["positive"][0] for answer in answers)
@@ -145,7 +146,9 @@ def test_rows_need_a_positive_and_a_negative_and_take_the_highest_grade() -> Non
     dataset = data.RetrievalSet("small", "train", "en", passages, questions, relevant, {})
     texts = [dict(enumerate(["", "one", "two", "three"]))] * 3
     made = command.rows_of(dataset, texts, [[3], [1], []])
-    assert made == [{"query": "a", "positive": ["two"], "negative": ["three"]}]
+    (row,) = made
+    assert (row["query"], row["positive"], row["negative"]) == ("a", ["two"], ["three"])
+    assert (row["passages"], row["relevant"]) == (["p2", "p3"], ["p0", "p2", "p1"])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ query, documents, scores                   ranking  a finite number >= 0 a docum
 line; each may be gzipped (``.tsv.gz``). Columns of no layout are ignored.
 
 Rows of ``query`` hold lists and therefore stand in ``.jsonl`` only; ``positive`` and ``negative`` may also be one text.
-Their lists may differ in length from row to row, but every row needs a relevant document. A positive that is named
+Rows of ``query, positive, negative`` may say of which passage each text is a part (``passages``: names, the positives'
+first) and which passages answer the query (``relevant``), as ``experiments.mine`` does: a part of a passage that
+answers is then never taken for a wrong answer. Their lists may differ in length from row to row, but every row needs a relevant document. A positive that is named
 twice counts once, and no text may be positive and negative. ``documents`` are what an earlier stage retrieved, in its
 order: they are kept as they are, duplicates included, and positives that are not among them are appended. Texts are
 compared without the blanks around them.
@@ -162,7 +164,10 @@ def _contrasted(raw: Raw, place: Place, row: dict[str, Any]) -> Example:
         if text in positives:
             raw.fail(place, f"negative {short(text)} is also a positive; need it in one of the two")
     relevance = (1.0,) * len(positives) + (0.0,) * len(negatives)
-    return Example((query, *positives, *negatives), relevance)
+    passages, relevant = _ids(raw, place, row, "passages"), _ids(raw, place, row, "relevant")
+    if passages and len(passages) != len(relevance):
+        raw.fail(place, f"{len(passages)} passages for {len(relevance)} texts; need one each, or none")
+    return Example((query, *positives, *negatives), relevance, passages=passages, relevant=relevant)
 
 
 def _retrieved(raw: Raw, place: Place, row: dict[str, Any]) -> Example:
@@ -217,6 +222,14 @@ def _texts(raw: Raw, place: Place, row: dict[str, Any], name: str, one: bool = F
     if not value:
         raw.fail(place, f"{name} [] is empty; need at least one text")
     return [sentence(raw, f"{place}: {name}[{i}]", text) for i, text in enumerate(value)]
+
+
+def _ids(raw: Raw, place: Place, row: dict[str, Any], name: str) -> tuple[str, ...]:
+    """The list of names in a field that may be missing."""
+    value = row.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(x, str) for x in value):
+        raw.fail(place, f"{name} {short(value)} is not a list of names")
+    return tuple(value)
 
 
 def _positives(raw: Raw, place: Place, row: dict[str, Any]) -> list[str]:
