@@ -1,6 +1,7 @@
 # make quickstart   venv, dependencies, then train.py with its defaults on the embedded samples
 # make test         venv, dependencies, then the offline test suite
 # make oracles      published values on real data: needs SBERT_DATA (a folder with the publishers' files)
+# make oracles-slow   dense retrieval on SQuAD, NFCorpus and SciFact: a quarter of an hour or more
 # make lint         ruff and mypy
 # make bench-peers  .venv-peers with sentence-transformers, for python -m experiments.bench --peer-python; nothing else uses it
 # make clean        removes caches and the venv; runs/ and .venv-peers stay
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VENV_PEERS ?= .venv-peers
 
-.PHONY: quickstart test oracles lint bench-peers clean setup
+.PHONY: quickstart test oracles oracles-slow lint bench-peers clean setup
 
 setup: $(STAMP)
 
@@ -29,7 +30,10 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m "not oracle and not gpu and not network"
 
 oracles: setup
-	$(BIN)/python -m pytest -q -m oracle -rs
+	$(BIN)/python -m pytest -q -m "oracle and not slow" -rs
+
+oracles-slow: setup
+	$(BIN)/python -m pytest -q -m "oracle and slow" -rs
 
 lint: setup
 	$(BIN)/ruff check .
