@@ -265,6 +265,7 @@ def test_a_place_that_cannot_be_written(
     assert list(small_disk.iterdir()) == []
 
 
+@needs_faiss
 def test_an_index_of_one_similarity_is_not_read_for_the_other(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
     save_approximate(tmp_path, build("flat", vectors, "cosine"))

@@ -64,11 +64,12 @@ def test_zero_shot(tmp_path: Path, name: str, ndcg: float, tolerance: float) -> 
 
 @pytest.mark.slow
 def test_squad_dense_and_blend(capsys: pytest.CaptureFixture[str]) -> None:
-    """In bf16 .7275 and .8645 were measured; the whole pool of 2,067 passages takes part in the blend."""
+    """The whole pool of 2,067 passages takes part in the blend. Of the 168 passages longer than 256 tokens the best
+    window counts; in bf16, with another program that cut them off, .7275 and .8645 were measured."""
     options = ("--retriever", "dense", "hybrid", "--weight", "0.5", "--k", "2067")
     assert main(["--data", "squad", *options]) == 0
     table = {
         cells[0]: cells[6] for line in capsys.readouterr().out.splitlines() if len(cells := line.split()) > 9
     }
-    assert float(table["dense"]) == pytest.approx(72.75, abs=0.05)
-    assert float(table["hybrid"]) == pytest.approx(86.45, abs=0.1)
+    assert float(table["dense"]) == pytest.approx(73.09, abs=0.02)
+    assert float(table["hybrid"]) == pytest.approx(86.42, abs=0.02)
