@@ -7,14 +7,14 @@ Shape letters: N texts, B batch, T tokens, D embedding width.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from sbert.precision import DTYPES, autocast
+from sbert.precision import DTYPES, choose_attention, with_half_encoder
 from sbert.progress import Progress
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def encode(
     embeddings, padding_share = run_batches(
         model,
         tokens.ids,
-        lambda features: model(**features, prompt_tokens=skip)["sentence_embedding"],
+        lambda network, features: network(**features, prompt_tokens=skip)["sentence_embedding"],
         batch_tokens=batch_tokens,
         precision=precision,
         progress=progress,
@@ -179,7 +179,7 @@ def encode(
 def run_batches(
     model: "modelWithPooling | CrossEncoder",
     ids: Sequence[Sequence[int]],
-    forward: Callable[[dict[str, Tensor]], Tensor],
+    forward: Callable[[Any, dict[str, Tensor]], Tensor],
     *,
     types: Sequence[Sequence[int]] | None = None,
     batch_tokens: int | None = None,
@@ -187,8 +187,9 @@ def run_batches(
     progress: bool = False,
     unit: str = "texts",
 ) -> tuple[Tensor, float]:
-    """Runs ``forward`` over length-sorted, token-budgeted batches: ((N, ...) fp32 on the CPU in the order of ``ids``,
-    share of padding among the tokens computed). types: the token types of ``ids``, where the model has them."""
+    """Runs ``forward(network, features)`` over length-sorted, token-budgeted batches: ((N, ...) fp32 on the CPU in the
+    order of ``ids``, share of padding among the tokens computed). network: the model, or its copy with a half-precision
+    encoder. types: the token types of ``ids``, where the model has them."""
     device, tokenizer = model.device, model.tokenizer
     pad_id, side = getattr(tokenizer, "pad_token_id", None) or 0, getattr(tokenizer, "padding_side", "right")
     budget = batch_tokens or BATCH_TOKENS.get(device.type, 2048)
@@ -196,14 +197,16 @@ def run_batches(
     modes, out, computed = [(m, m.training) for m in model.modules()], None, 0
     model.eval()
     try:
+        network = model if precision == "fp32" else with_half_encoder(model, DTYPES[precision])
         with Progress(len(ids), unit, shown=progress) as bar:
             for batch in length_sorted_batches(lengths, budget):
                 kinds = None if types is None else [types[i] for i in batch]
                 padded = pad([ids[i] for i in batch], pad_id, side, kinds)
                 features = {k: v.to(device, non_blocking=True) for k, v in padded.items()}
                 computed += features["input_ids"].numel()
-                with autocast(device, precision):
-                    vectors = forward(features)
+                if network is not model:
+                    choose_attention(network.model, features["input_ids"].shape[1])
+                vectors = forward(network, features)
                 if out is None:
                     out = torch.empty(len(ids), *vectors.shape[1:])
                 out[batch] = vectors.float().cpu()

@@ -67,7 +67,7 @@ def predict(
     logits, padding_share = run_batches(
         model,
         tokens.ids,
-        lambda features: model(**features)["logits"],
+        lambda network, features: network(**features)["logits"],
         types=tokens.types,
         batch_tokens=batch_tokens,
         precision=precision,

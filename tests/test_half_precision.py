@@ -1,0 +1,129 @@
+"""The half-precision copy an encoder runs as, and the vocabulary gradient that is kept: same numbers, less work."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from loop_parts import SETTINGS, Encoder, source
+from torch import nn
+
+import sbert.optim
+from heads.embedding import Dense
+from sbert.encode import encode
+from sbert.loop import fit
+from sbert.model import modelWithPooling
+from sbert.optim import vocabulary_gradients, zero_gradients
+from sbert.precision import choose_attention, with_half_encoder
+
+TEXTS = ["a cat sat", "고양이가 앉았다", "one two three four five six", "x"]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir: Path) -> modelWithPooling:
+    return modelWithPooling.from_pretrained(tiny_model_dir)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_copy_is_half_and_the_model_is_as_it_was(model: modelWithPooling, dtype: torch.dtype) -> None:
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    network = with_half_encoder(model, dtype)
+    assert {p.dtype for p in network.model.parameters()} == {dtype}
+    assert network.tokenizer is model.tokenizer and network is not model
+    for name, p in model.named_parameters():
+        assert p.dtype == torch.float32 and torch.equal(p, before[name])
+
+
+def test_layers_after_the_encoder_stay_in_fp32(tiny_model_dir: Path) -> None:
+    """A Dense layer of the copy is the model's own."""
+    with_dense = modelWithPooling.from_pretrained(tiny_model_dir)
+    with_dense.layers.append(Dense(with_dense.width, 4))
+    network = with_half_encoder(with_dense, torch.bfloat16)
+    assert network.layers[-1].linear.weight is with_dense.layers[-1].linear.weight
+    assert encode(with_dense, TEXTS, precision="bf16").embeddings.dtype == np.float32
+
+
+@pytest.mark.parametrize("precision, bound", [("bf16", 0.02), ("fp16", 0.005)])
+def test_half_precision_stays_near_fp32(model: modelWithPooling, precision: str, bound: float) -> None:
+    exact, near = (encode(model, TEXTS, precision=p, normalize=True).embeddings for p in ("fp32", precision))
+    assert 0 < np.abs(exact - near).max() < bound
+
+
+def test_both_kinds_of_attention_give_the_same_vectors(
+    model: modelWithPooling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = encode(model, TEXTS, precision="bf16").embeddings
+    monkeypatch.setattr("sbert.precision.SHORT", 0)
+    assert np.abs(short - encode(model, TEXTS, precision="bf16").embeddings).max() < 0.02
+
+
+def test_attention_goes_by_width(model: modelWithPooling) -> None:
+    network = with_half_encoder(model, torch.bfloat16)
+    seen = []
+    for width in (8, 128, 129, 20):
+        choose_attention(network.model, width)
+        seen.append(network.model.config._attn_implementation)
+    assert seen == ["eager", "eager", "sdpa", "eager"]
+    assert model.model.config._attn_implementation == "sdpa"
+
+
+def test_threads_encode_at_once(model: modelWithPooling) -> None:
+    """Precisions do not leak from one thread's run into another's."""
+    alone = {p: encode(model, TEXTS * 5, precision=p).embeddings for p in ("fp32", "bf16")}
+    wrong: list[str] = []
+
+    def work(precision: str) -> None:
+        for _ in range(5):
+            if not np.array_equal(encode(model, TEXTS * 5, precision=precision).embeddings, alone[precision]):
+                wrong.append(precision)
+
+    threads = [threading.Thread(target=work, args=(p,)) for p in ("fp32", "bf16") * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def trained(monkeypatch: pytest.MonkeyPatch, vocabulary: int, kind: str) -> Encoder:
+    monkeypatch.setattr(sbert.optim, "VOCABULARY", vocabulary)
+    encoder = Encoder()
+    torch.manual_seed(7)
+    fit(encoder, [source(encoder, kind=kind)], SETTINGS)
+    return encoder
+
+
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+def test_training_with_kept_gradients_equals_training_without(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The tiny vocabulary has 50 rows; dropout is on, two epochs."""
+    plain, kept = (trained(monkeypatch, vocabulary, kind) for vocabulary in (51, 50))
+    for (name, a), b in zip(plain.named_parameters(), kept.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=1e-6), name
+    assert not any(m.sparse for m in kept.modules() if isinstance(m, nn.Embedding))
+
+
+def test_gradients_add_up_and_are_zeroed_in_place() -> None:
+    """Rows 1 and 3 looked up twice over two backward passes: by hand 2 and 1 + 1."""
+    model = nn.Sequential(nn.Embedding(5000, 2))
+    weight = model[0].weight
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    with vocabulary_gradients(model, torch.device("cpu")) as kept:
+        assert kept == [weight]
+        buffer = weight.grad
+        for rows in ([1, 1, 3], [3]):
+            model(torch.tensor(rows)).sum().backward()
+        assert weight.grad is buffer and not buffer.is_sparse
+        assert buffer[[1, 3]].tolist() == [[2, 2], [2, 2]] and buffer.sum() == 8
+        zero_gradients(optimizer, kept)
+        assert weight.grad is buffer and not buffer.any()
+    assert weight.grad is None and not model[0].sparse
+
+
+def test_frozen_and_small_tables_are_left_alone() -> None:
+    model = nn.Sequential(nn.Embedding(4095, 2), nn.Embedding(4096, 2))
+    model[1].weight.requires_grad_(False)
+    with vocabulary_gradients(model, torch.device("cpu")) as kept:
+        assert kept == []
