@@ -28,7 +28,7 @@ from sbert.gradient_cache import cached_backward
 from sbert.meter import Meter
 from sbert.model import modelWithPooling
 from sbert.objectives import Objective
-from sbert.optim import build_optimizer, learning_rate_factor
+from sbert.optim import build_optimizer, learning_rate_factor, vocabulary_gradients, zero_gradients
 from sbert.precision import autocast, grad_scaler
 from sbert.signals import SignalGuard
 from sbert.source import Batch, TrainingSource
@@ -152,6 +152,7 @@ def fit(
     meter = Meter(sources, scalars, settings.log_steps, first_update, last)
     objectives.train()
     with (
+        vocabulary_gradients(encoder, encoder.device) as kept,
         SignalGuard() as guard,
         tqdm(total=last, initial=progress.update, unit=" updates", disable=None) as bar,
     ):
@@ -167,7 +168,7 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             number = first_update + progress.update + 1
-            loss, norm = _update(sources, micro_batches, optimizer, scaler, settings, meter, number)
+            loss, norm = _update(sources, micro_batches, optimizer, scaler, settings, meter, number, kept)
             progress.update += 1
             seconds = time.perf_counter() - started
             progress.seconds += seconds
@@ -207,6 +208,7 @@ def _update(
     settings: Settings,
     meter: "Meter",
     number: int,
+    kept: Sequence[torch.Tensor],
 ) -> tuple[float, float]:
     """One optimizer step: (mean loss of its examples, gradient norm before clipping).
 
@@ -229,7 +231,7 @@ def _update(
     if math.isfinite(norm):
         scaler.step(optimizer)
     scaler.update()
-    optimizer.zero_grad(set_to_none=True)
+    zero_gradients(optimizer, kept)
     return loss_sum.item(), norm
 
 

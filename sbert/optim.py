@@ -1,6 +1,8 @@
-"""AdamW in four groups, and the learning rate as a pure function of the step (SBERT paper, section 3.1)."""
+"""AdamW in four groups, the learning rate as a pure function of the step (SBERT paper, section 3.1), and the gradient of
+a vocabulary kept in one place."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -39,3 +41,39 @@ def build_optimizer(
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "lr": rate, "peak": rate})
     return torch.optim.AdamW(groups, lr=lr, fused=True)
+
+
+VOCABULARY = 4096  # rows of an embedding table from which on its gradient is worth keeping
+
+
+@contextmanager
+def vocabulary_gradients(encoder: nn.Module, device: torch.device) -> Iterator[list[torch.Tensor]]:
+    """Word-embedding weights whose ``.grad`` is kept between updates (zeroed, never freed), for as long as this is entered.
+
+    A batch looks up a few hundred of tens of thousands of rows, yet each backward pass through a table makes a gradient
+    of its whole size (47 MB for MiniLM), fills it with zeros and adds it up: a fifth of the time of training MiniLM on a
+    CPU. With ``sparse`` lookups only the rows that were used are added, to a gradient that is there already. The sums are
+    the same. On a GPU, where memory is fast, nothing is changed and the list is empty.
+    """
+    tables = [
+        m
+        for m in encoder.modules()
+        if isinstance(m, nn.Embedding) and m.num_embeddings >= VOCABULARY and m.weight.requires_grad
+    ]
+    tables = [m for m in tables if device.type == "cpu" and not m.sparse]
+    for table in tables:
+        table.sparse, table.weight.grad = True, torch.zeros_like(table.weight)
+    try:
+        yield [table.weight for table in tables]
+    finally:
+        for table in tables:
+            table.sparse, table.weight.grad = False, None
+
+
+def zero_gradients(optimizer: torch.optim.Optimizer, kept: Iterable[torch.Tensor]) -> None:
+    """Frees every gradient but those of ``kept``, which become zero where they are."""
+    held = [(p, p.grad) for p in kept]
+    optimizer.zero_grad(set_to_none=True)
+    for p, gradient in held:
+        assert gradient is not None
+        p.grad = gradient.zero_()
