@@ -1,4 +1,4 @@
-"""Labels of a cross-encoder for a bi-encoder: silver pairs (Augmented SBERT), or margins of triplets.
+"""Labels of one encoder for another: silver pairs (Augmented SBERT), or margins of triplets.
 
     python -m experiments.augment pairs --teacher runs/cross/model --data stsb --output silver.jsonl
     python train.py --train-data stsb silver.jsonl --select-on stsb-dev/spearman_cosine --eval-data stsb
@@ -6,8 +6,11 @@
     python -m experiments.augment margins --teacher runs/cross/model --data nli-en --output margins.jsonl
     python train.py --train-data margins.jsonl --eval-data stsb
 
-Sentences of the gold pairs are paired anew by BM25, by embedding or at random; gold pairs are never among them. What was
-done, with data hashes and how the scores are spread, is written beside the output as OUTPUT.info.json.
+    python -m experiments.augment pairs --teacher-arch bi --teacher runs/bi/model --data nli-en --samplers own --output silver.jsonl
+    python train.py --arch cross --train-data silver.jsonl --objective bce          # a cross-encoder's first lesson
+
+Sentences of the gold pairs are paired anew by BM25, by embedding or at random; gold pairs are never among them. The sampler
+``own`` takes the pairs as they stand, of a set that has no scores of its own (NLI). What was done, with data hashes and how the scores are spread, is written beside the output as OUTPUT.info.json.
 """
 
 import argparse
@@ -31,6 +34,9 @@ def sample(args: argparse.Namespace, dataset: DataSet) -> list[tuple[str, str]]:
     from sbert import augment
     from sbert.model import modelWithPooling
 
+    if args.samplers == ["own"]:
+        pairs = list(dict.fromkeys((e.texts[0], e.texts[1]) for e in dataset.examples))
+        return drawn(pairs, args)
     gold = [(e.texts[0], e.texts[1]) for e in dataset.examples]
     texts = list(dict.fromkeys(text for pair in gold for text in pair))
     lists = []
@@ -44,35 +50,61 @@ def sample(args: argparse.Namespace, dataset: DataSet) -> list[tuple[str, str]]:
             )
         else:
             lists.append(augment.random_neighbours(len(texts), args.per_sentence, args.seed))
-    pairs = augment.new_pairs(texts, lists, gold)
-    if 0 < args.limit < len(pairs):
-        rows = sorted(random.Random(args.seed).sample(range(len(pairs)), args.limit))
-        pairs = [pairs[i] for i in rows]
+    pairs = drawn(augment.new_pairs(texts, lists, gold), args)
     if not pairs:
         raise RunError(f"{dataset.key}: no new pairs of its {len(texts)} sentences")
     return pairs
 
 
+def drawn(rows: list[Any], args: argparse.Namespace) -> list[Any]:
+    """``--limit`` of the rows (0: all), drawn with ``--seed``, in their order."""
+    if not 0 < args.limit < len(rows):
+        return rows
+    return [rows[i] for i in sorted(random.Random(args.seed).sample(range(len(rows)), args.limit))]
+
+
+def load_teacher(args: argparse.Namespace) -> Any:
+    """A trained cross-encoder of one score a pair, or, with ``--teacher-arch bi``, a bi-encoder."""
+    from sbert.cross_encoder import CrossEncoder
+    from sbert.model import modelWithPooling
+
+    if args.teacher_arch == "bi":
+        return modelWithPooling.from_pretrained(args.teacher)
+    teacher = CrossEncoder.from_pretrained(args.teacher)
+    if teacher.fresh or teacher.num_labels != 1:
+        raise RunError(f"--teacher {args.teacher}: not a trained cross-encoder of one score a pair")
+    return teacher
+
+
 def run(args: argparse.Namespace) -> str:
     """Writes the labelled file and its info; returns the table to print."""
     import data
-    from sbert.augment import margins
-    from sbert.cross_encoder import IDENTITY, CrossEncoder
+    from sbert.augment import cosines, margins
+    from sbert.cross_encoder import IDENTITY
+    from sbert.precision import cpu_has_bf16
     from sbert.run import environment, set_up_logging
 
     set_up_logging()
     dataset = data.load(args.data, data.split_for(args.data, "train"), data_dir=args.data_dir)
-    teacher = CrossEncoder.from_pretrained(args.teacher)
-    if teacher.fresh or teacher.num_labels != 1:
-        raise RunError(f"--teacher {args.teacher}: not a trained cross-encoder of one score a pair")
-    options: dict[str, Any] = {"progress": True, "activation": IDENTITY if args.scores == "logit" else None}
+    teacher = load_teacher(args)
+    precision = "bf16" if cpu_has_bf16() else "fp32"
+    options: dict[str, Any] = {"progress": True, "precision": precision}
+    scored = {**options, "activation": IDENTITY if args.scores == "logit" else None}
     rows: list[dict[str, Any]]
     clipped = 0
     if args.what == "pairs":
-        if dataset.task != "sts":
-            raise RunError(f"--data {args.data} is {dataset.task} data; pairs need sts data")
+        own = args.samplers == ["own"]
+        if dataset.task not in (("nli", "sts") if own else ("sts",)):
+            raise RunError(
+                f"--data {args.data} is {dataset.task} data; pairs need sts data, or --samplers own"
+            )
         pairs = sample(args, dataset)
-        raw = check_finite([float(x) for x in teacher.predict(pairs, **options)])
+        given = (
+            cosines(teacher, pairs, **options)
+            if args.teacher_arch == "bi"
+            else teacher.predict(pairs, **scored)
+        )
+        raw = check_finite([float(x) for x in given])
         values = [min(1.0, max(0.0, x)) for x in raw]  # a teacher without a sigmoid
         clipped = sum(x != y for x, y in zip(raw, values, strict=True))
         rows = [
@@ -84,15 +116,14 @@ def run(args: argparse.Namespace) -> str:
         if triplets.task != "triplet":
             raise RunError(f"--data {args.data} is {dataset.task} data; margins need triplets or nli data")
         texts = [e.texts for e in triplets.examples]
-        if 0 < args.limit < len(texts):
-            texts = [texts[i] for i in sorted(random.Random(args.seed).sample(range(len(texts)), args.limit))]
-        values = check_finite(margins(teacher, texts, **options))  # type: ignore[arg-type]
+        texts = drawn(texts, args)
+        values = check_finite(margins(teacher, texts, **scored))  # type: ignore[arg-type]
         rows = [
             {"anchor": a, "positive": p, "negative": n, "margin": round(x, 6)}
             for (a, p, n), x in zip(texts, values, strict=True)
         ]
     write_text_atomically(args.output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    gold = [e.label for e in dataset.examples] if args.what == "pairs" else []
+    gold = [e.label for e in dataset.examples] if args.what == "pairs" and dataset.task == "sts" else []
     spread = {"labelled": histogram(values), **({"gold": histogram(gold)} if gold else {})}  # type: ignore[arg-type]
     info = {
         "argv": args.argv,
@@ -102,6 +133,7 @@ def run(args: argparse.Namespace) -> str:
         "data": dataset.files,
         "spread": spread,
         "teacher": teacher.facts,
+        "precision": precision,
         "environment": environment(),
     }
     write_text_atomically(args.output.with_name(args.output.name + ".info.json"), to_json(info))
@@ -141,11 +173,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("what", choices=("pairs", "margins"))
     parser.add_argument("--teacher", required=True, help="directory of a trained cross-encoder of one label")
+    parser.add_argument(
+        "--teacher-arch", choices=("cross", "bi"), default="cross", help="bi: its cosine is the label [cross]"
+    )
     parser.add_argument("--data", default="stsb", help="the gold set (its train split), or a file [stsb]")
     parser.add_argument("--data-dir", help="folder with the publishers' files; default: $SBERT_DATA")
     parser.add_argument("--output", type=Path, required=True, help="the .jsonl file to write")
     parser.add_argument(
-        "--samplers", nargs="+", choices=("bm25", "embedding", "random"), default=["bm25", "embedding"]
+        "--samplers", nargs="+", choices=("bm25", "embedding", "random", "own"), default=["bm25", "embedding"]
     )
     parser.add_argument(
         "--analyzer",
@@ -173,6 +208,12 @@ def main(argv: list[str]) -> int:
             raise RunError(f"--output {args.output}: must end in .jsonl")
         if args.per_sentence < 1 or args.limit < 0:
             raise RunError("--per-sentence must be at least 1 and --limit at least 0")
+        if "own" in args.samplers and len(args.samplers) > 1:
+            raise RunError("--samplers own takes the pairs as they stand: no other sampler goes with it")
+        if args.teacher_arch == "bi" and (args.what == "margins" or args.scores == "logit"):
+            raise RunError(
+                "--teacher-arch bi labels pairs with its cosine: not for margins, nor --scores logit"
+            )
         if args.what == "pairs" and args.scores == "logit":
             raise RunError("--scores logit is for margins: the score of a pair lies in 0..1")
         print(run(args))

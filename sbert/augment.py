@@ -1,18 +1,20 @@
-"""Teacher and student: a cross-encoder labels pairs that nobody has labelled, for a bi-encoder to train on.
+"""Teacher and student: one encoder labels pairs that nobody has labelled, for another to train on.
 
 Augmented SBERT (Thakur et al. 2021, arXiv 2010.08240): sentences of the gold set are paired anew, by BM25 and by
 embedding, because pairs drawn at random are nearly all unrelated; the teacher scores them; the student trains on gold
-and silver together. And margins for distillation on triplets (Hofstätter et al. 2020, arXiv 2010.02666).
+and silver together. The other way round a bi-encoder's cosines teach a cross-encoder what similarity is. And margins for distillation on triplets (Hofstätter et al. 2020, arXiv 2010.02666).
 
 Shape letters: N sentences, D embedding width.
 """
 
 import random
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from sbert.cross_encoder import CrossEncoder
+from sbert.model import modelWithPooling
 from sbert.pairs import Pair
 from sbert.retrieval import BM25, exact_search
 
@@ -70,3 +72,12 @@ def margins(
     pairs = [(a, text) for a, p, n in triplets for text in (p, n)]
     scores = teacher.predict(pairs, **options).reshape(-1, 2)
     return (scores[:, 0] - scores[:, 1]).astype(float).tolist()
+
+
+def cosines(teacher: modelWithPooling, pairs: Sequence[Pair], **options: Any) -> np.ndarray:
+    """(N,) fp32: cosine of both texts' embeddings, each distinct text embedded once. options: those of encode."""
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+    row = {text: i for i, text in enumerate(texts)}
+    vectors = teacher.encode(texts, normalize=True, **options)
+    first, second = (vectors[[row[pair[side]] for pair in pairs]] for side in (0, 1))
+    return (first * second).sum(1)

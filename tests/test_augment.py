@@ -14,6 +14,7 @@ import data
 from experiments import augment as command
 from sbert import CrossEncoder, augment
 from sbert.cross_encoder import IDENTITY
+from sbert.model import modelWithPooling
 from sbert.retrieval.sparse import words
 
 TEXTS = ["a red car", "the red car drove", "a blue boat", "boat and car", "nothing shared"]
@@ -160,3 +161,38 @@ def test_an_untrained_teacher_is_refused(
     ]
     assert command.main(argv) == 1
     assert "not a trained cross-encoder of one score a pair" in capsys.readouterr().err
+
+
+def test_cosines_are_those_of_the_embeddings(tiny_model_dir: Path) -> None:
+    teacher = modelWithPooling.from_pretrained(tiny_model_dir)
+    pairs = [("a cat", "a dog"), ("snow", "a cat"), ("rain", "rain")]
+    found = augment.cosines(teacher, pairs)
+    u, v = (teacher.encode([pair[side] for pair in pairs]) for side in (0, 1))
+    expected = (u * v).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
+    assert found == pytest.approx(expected, abs=1e-5) and found[2] == pytest.approx(1)
+
+
+def test_a_bi_encoder_labels_nli_pairs_as_they_stand(tiny_model_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "silver.jsonl"
+    argv = ["pairs", "--teacher-arch", "bi", "--teacher", str(tiny_model_dir), "--samplers", "own"]
+    assert command.main([*argv, "--data", "samples-nli-en", "--limit", "20", "--output", str(out)]) == 0
+    given = {e.texts for e in data.load("samples-nli-en", "train").examples}
+    found = [(row["sentence1"], row["sentence2"]) for row in rows(out)]
+    assert len(found) == 20 and set(found) <= given
+    assert all(0 <= row["score"] <= 1 for row in rows(out))
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--samplers", "own", "bm25"], "no other sampler"),
+        (["--teacher-arch", "bi", "--scores", "logit"], "--scores logit"),
+        (["--samplers", "bm25", "--data", "samples-nli-en"], "--samplers own"),
+    ],
+)
+def test_what_does_not_go_together(
+    words: list[str], said: str, teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["pairs", "--teacher", str(teacher_dir), "--output", str(tmp_path / "x.jsonl"), *words]
+    assert command.main(argv) == 1
+    assert said in capsys.readouterr().err and not (tmp_path / "x.jsonl").exists()
