@@ -33,7 +33,7 @@ from typing import Any
 from data.examples import DataError, DataSet
 from data.files import sha256_of, write_text_atomically
 from experiments import bench_search
-from experiments.bench_summary import bench_table, summarize
+from experiments.bench_summary import against_default, bench_table, summarize
 from sbert.errors import RunError, UsageError
 from sbert.flag_parser import Parser
 
@@ -189,6 +189,7 @@ def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
                     cell["summary"] = summarize(cell["rounds"])
                     _write(partial, record)
                     print(progress_line(args, cell, number), file=sys.stderr)
+    record["ours_over_peer_default"] = against_default(record["cells"])
     _write(args.output, record)
     partial.unlink(missing_ok=True)
     print(bench_table(args.what, record["cells"]))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from experiments import bench, bench_worker
-from experiments.bench_summary import bench_table, summarize, summary
+from experiments.bench_summary import against_default, bench_table, summarize, summary
 
 
 def arguments(*words: str) -> Any:
@@ -139,6 +139,20 @@ def test_the_table_has_a_row_a_side() -> None:
     ours, peer = bench_table("encode", [cell]).split("\n")[2:4]
     assert ours.split() == ["stsb", "fp32", "ours", "9.0", "9.0", "9.0", "3.00", "3.00", "3.00", "50.00"]
     assert peer.split() == ["stsb", "fp32", "peer", "3.0", "3.0", "3.0", "-", "-", "-", "25.00"]
+
+
+def test_ours_in_bf16_over_the_peers_default_by_hand() -> None:
+    """Ours 12 in bf16 against 3 of the peer in fp32: 4.00, whatever the peer does in bf16; a task without fp32: none."""
+    cells = [
+        {"task": task, "precision": precision, "quality_of": "k", "summary": summarize(rounds(speeds))}
+        for task, precision, speeds in (
+            ("stsb", "fp32", (9.0, 3.0)),
+            ("stsb", "bf16", (12.0, 6.0)),
+            ("nli", "bf16", (8.0, 2.0)),
+        )
+    ]
+    assert against_default(cells) == {"stsb bf16": 4.0}
+    assert bench_table("encode", cells).endswith("ours, stsb bf16, over the peer's default (fp32): 4.00")
 
 
 # ---------------------------------------------------------------- rows and turns
