@@ -81,14 +81,12 @@ def run(args: argparse.Namespace) -> str:
     import data
     from sbert.augment import cosines, margins
     from sbert.cross_encoder import IDENTITY
-    from sbert.precision import cpu_has_bf16
     from sbert.run import environment, set_up_logging
 
     set_up_logging()
     dataset = data.load(args.data, data.split_for(args.data, "train"), data_dir=args.data_dir)
     teacher = load_teacher(args)
-    precision = "bf16" if cpu_has_bf16() else "fp32"
-    options: dict[str, Any] = {"progress": True, "precision": precision}
+    options: dict[str, Any] = {"progress": True, "precision": args.precision}
     scored = {**options, "activation": IDENTITY if args.scores == "logit" else None}
     rows: list[dict[str, Any]]
     clipped = 0
@@ -133,7 +131,6 @@ def run(args: argparse.Namespace) -> str:
         "data": dataset.files,
         "spread": spread,
         "teacher": teacher.facts,
-        "precision": precision,
         "environment": environment(),
     }
     write_text_atomically(args.output.with_name(args.output.name + ".info.json"), to_json(info))
@@ -195,6 +192,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--scores", choices=("activation", "logit"), default="activation", help="what is kept"
+    )
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="the teacher reads in [fp32]"
     )
     parser.add_argument("--seed", type=int, default=42)
     return parser
