@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Features = Sequence[dict[str, Tensor]]
+PART_TOKENS = {"cpu": 1024, "cuda": 65536}  # of a part, at most: past these a device is as busy as it gets
+PADDING, PART_ROWS = 0.15, 8  # parts are made smaller until padding is below this share, or rows a part
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class Chunks:
 def count_of(rows: int, at_most: int) -> int:
     """How many parts of at most so many rows."""
     return max(1, -(-rows // at_most))
+
+
+def parts_of(lengths: Sequence[int], device: torch.device) -> int:
+    """In how many parts texts of these lengths are encoded: more where they differ in length. Of 16 pairs of
+    nli-en one part is 27 % padding, two are 21 %, three 11 %."""
+    most = max(1, len(lengths) // PART_ROWS)
+    count = min(len(lengths), count_of(sum(lengths), PART_TOKENS.get(device.type, 1024)))
+    while count < most and padded_tokens(lengths, count) * (1 - PADDING) > sum(lengths):
+        count += 1
+    return count
 
 
 def padded_tokens(lengths: Sequence[int], count: int) -> int:

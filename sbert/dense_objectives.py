@@ -17,22 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from losses import mega_batch_margin_loss, softmax_ranking_loss
-from sbert.chunks import Chunks, Features, count_of
+from sbert.chunks import Chunks, Features, count_of, parts_of
 from sbert.model import modelWithPooling
 from sbert.objectives import Encode, Objective, embedding_of
 from sbert.towers import TwoTowers
-
-PART_TOKENS = {"cpu": 1024, "cuda": 65536}  # tokens that keep the device busy: smaller parts are padded less
 
 
 def towers_of(model: modelWithPooling | TwoTowers) -> tuple[modelWithPooling, modelWithPooling]:
     """(encoder of questions, encoder of passages): one and the same where there are no two."""
     return (model.query, model.document) if isinstance(model, TwoTowers) else (model, model)
-
-
-def parts_of(lengths: Sequence[int], device: torch.device) -> int:
-    """In how many parts texts of these lengths are encoded: passages differ much in length."""
-    return min(len(lengths), count_of(sum(lengths), PART_TOKENS[device.type]))
 
 
 class DenseObjective(Objective):

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import torch
 
 from data import DataSet, RetrievalSet
-from sbert.chunks import padded_tokens
-from sbert.dense_objectives import DenseObjective, parts_of, towers_of
+from sbert.chunks import padded_tokens, parts_of
+from sbert.dense_objectives import DenseObjective, towers_of
 from sbert.encode import pad, tokenize
 from sbert.errors import RunError
 from sbert.model import modelWithPooling

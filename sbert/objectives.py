@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from heads.pair_features import CONCATENATIONS, pair_features
 from losses import PAIRWISE, cosent_loss, cosine_regression_loss, margin_mse_loss, triplet_loss
-from sbert.chunks import Chunks, Features, count_of
+from sbert.chunks import Chunks, Features, count_of, parts_of
 from sbert.model import modelWithPooling
 
 Encode = Callable[[dict[str, Tensor]], Tensor]  # what one part of a batch becomes: (rows, D)
@@ -66,11 +66,11 @@ class SiameseObjective(Objective):
 
     def plan(self, features: Features, rows: int = 0) -> list[tuple[Encode, Chunks]]:
         """Siamese means one encoder, so which column a text stands in does not matter to it: the texts of all columns
-        are sorted together and run in as many parts as there are columns, or in parts of ``rows`` texts."""
+        are sorted together and run in a few parts (sbert.chunks.parts_of), or in parts of ``rows`` texts."""
         if len(features) != self.columns:
             raise ValueError(f"{type(self).__name__} takes {self.columns} text columns, got {len(features)}")
-        texts = sum(len(column["input_ids"]) for column in features)
-        count = count_of(texts, rows) if rows else self.columns
+        lengths = [n for column in features for n in column["attention_mask"].sum(1).tolist()]
+        count = count_of(len(lengths), rows) if rows else parts_of(lengths, self.model.device)
         return [(embedding_of(self.model), Chunks.of(features, count))]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from data import DataSet, RetrievalSet
-from sbert.chunks import padded_tokens
+from sbert.chunks import padded_tokens, parts_of
 from sbert.encode import pad, tokenize
 from sbert.errors import RunError
 from sbert.model import modelWithPooling
@@ -106,7 +106,7 @@ class Source:
         answer = None if self.labels is None else self.labels[list(rows)].to(device, non_blocking=True)
         lengths = [len(row) for row in flat]
         return Batch(
-            features, answer, len(rows), sum(lengths), padded_tokens(lengths, count=len(self.columns))
+            features, answer, len(rows), sum(lengths), padded_tokens(lengths, parts_of(lengths, device))
         )
 
 

@@ -10,7 +10,7 @@ from transformers import BertConfig, BertModel
 
 from heads import CONCATENATIONS, pair_features
 from losses import cosent_loss, cosine_regression_loss, triplet_loss
-from sbert.chunks import join, trim
+from sbert.chunks import join, parts_of, trim
 from sbert.encode import pad
 from sbert.model import modelWithPooling
 from sbert.objectives import (
@@ -187,13 +187,27 @@ def test_join_and_trim() -> None:
     assert trim(joined)["attention_mask"].tolist() == [[1, 1], [1, 1]]
 
 
-def test_the_encoder_never_sees_more_padding_than_the_chunks_need() -> None:
+def test_the_encoder_never_sees_more_padding_than_the_chunks_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sbert.chunks.PART_ROWS", 6)
     made, seen = objective("regression"), []
     made.model.model.register_forward_pre_hook(
         lambda _, __, inputs: seen.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
     )
     made.embed(batch())
     assert seen == [(6, 6), (6, 15)]  # the six shortest of the twelve texts have up to 6 tokens
+
+
+def test_parts_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 texts of 4 and 16 of 20 tokens: one part is 640 for 384, two are 384 for 384. 31 of 10 and one of 11: 352 for 321,
+    8.8 % padding, is let be. 4,096 tokens are four parts of 1,024 whatever their padding; one text is one part."""
+    cpu = torch.device("cpu")
+    assert parts_of([4] * 16 + [20] * 16, cpu) == 2
+    assert parts_of([10] * 31 + [11], cpu) == 1
+    assert parts_of([64] * 64, cpu) == 4
+    assert parts_of([9], cpu) == 1 and parts_of([2000], cpu) == 1
+    assert (
+        parts_of([1] * 15 + [100], cpu) == 2
+    )  # parts of eight rows are the smallest made for padding's sake
 
 
 @pytest.mark.parametrize("name", NAMES)
