@@ -1,0 +1,48 @@
+"""The cross-encoder: its losses and its two heads on STS-B, and what it says of NLI. A table of ours."""
+
+from experiments.rows.row import Column, Row, Table, score, train
+from experiments.rows.table2 import STSB_OFFLINE
+
+COLUMNS = (
+    Column("STSb test", "stsb-test/spearman"),
+    Column("NLI dev", "nli-en-dev/accuracy", "accuracy x 100"),
+    Column("NLI test", "nli-en-test/accuracy", "accuracy x 100"),
+)
+SEEDS = (1, 2, 3)
+STSB = f"--arch cross --train-data stsb {STSB_OFFLINE}"
+
+ROWS = (
+    Row("bce", "STSb, binary cross-entropy", "offline", seeds=SEEDS, same_as="table2/cross-stsb-6"),
+    Row(
+        id="regression",
+        name="STSb, squared error",
+        edition="offline",
+        steps=(train(f"{STSB} --objective regression"),),
+        seeds=SEEDS,
+    ),
+    Row(
+        id="native",
+        name="STSb, binary cross-entropy, the library's own head",
+        edition="offline",
+        steps=(train(f"{STSB} --objective bce --head native"),),
+        seeds=SEEDS,
+    ),
+    Row(
+        id="nli",
+        name="NLI, cross-entropy",
+        edition="offline",
+        steps=(score("{row:table2/cross-nli-stsb-6#1}/model --arch cross", "nli-en-dev nli-en"),),
+        seeds=SEEDS,
+        note="the model that Table 2's NLI row goes on from",
+    ),
+    Row("nli-bce", "NLI, then STSb", "offline", seeds=SEEDS, same_as="table2/cross-nli-stsb-6"),
+)
+
+TABLE = Table(
+    id="cross",
+    title="Cross-encoders",
+    columns=COLUMNS,
+    rows=ROWS,
+    note="All of MiniLM, whole, with classificationHead where nothing else is said. NLI dev is SNLI and MultiNLI, test is "
+    "SNLI.",
+)

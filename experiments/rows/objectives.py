@@ -1,0 +1,51 @@
+"""One encoder, one budget, every objective of the bi-encoder: STS-B whole, and NLI with 4 layers. A table of ours."""
+
+from experiments.rows.row import Column, Row, Table, train
+
+COLUMNS = (
+    Column("STSb dev", "stsb-dev/spearman_cosine"),
+    Column("STSb test", "stsb-test/spearman_cosine"),
+)
+SEEDS = (1, 2, 3)
+SCORED = "--select-on last --dev-data --threads 1 --eval-data stsb-dev stsb"
+STSB = f"--train-data stsb --epochs 4 --batch-size 32 --lr 5e-5 {SCORED}"
+NLI = f"--num-layers 4 --train-data nli-en --epochs 1 --lr 5e-5 {SCORED}"
+OF_STSB = {"regression": "regression (MSE of the cosine)", "cosent": "CoSENT"}
+OF_NLI = {
+    "classification": ("classification", "--batch-size 32 --head-lr 1e-2"),
+    "triplet": ("triplet, Euclidean, margin 1", "--batch-size 32"),
+    "ranking": ("in-batch ranking, batches of 64", "--batch-size 64"),
+    "mega-batch-margin": ("mega-batch margin, batches of 64", "--batch-size 64"),
+}
+
+ROWS = (
+    *(
+        Row(
+            id=f"stsb-{objective}",
+            name=f"MiniLM, whole, STSb, {title}",
+            edition="offline",
+            steps=(train(f"--objective {objective} {STSB}"),),
+            seeds=SEEDS,
+        )
+        for objective, title in OF_STSB.items()
+    ),
+    *(
+        Row(
+            id=f"nli-{objective}",
+            name=f"MiniLM, 4 of 6 layers, NLI, {title}",
+            edition="offline",
+            steps=(train(f"--objective {objective} {NLI} {flags}"),),
+            seeds=SEEDS,
+        )
+        for objective, (title, flags) in OF_NLI.items()
+    ),
+)
+
+TABLE = Table(
+    id="objectives",
+    title="Objectives of the bi-encoder",
+    columns=COLUMNS,
+    rows=ROWS,
+    note="Every row keeps its last step. From nli-en the classification objective takes 87,938 pairs; the others take "
+    "the triplets (premise, entailment, contradiction) that can be made of them.",
+)
