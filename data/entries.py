@@ -57,7 +57,7 @@ class Entry:
     """All facts about one set. ``layouts`` are looked for in their order."""
 
     name: str
-    task: str  # "sts" | "nli" | "triplet" | "retrieval"
+    task: str  # "sts" | "nli" | "triplet" | "retrieval" | "classification"
     language: str  # "en" | "ko" | "en+ko"
     description: str
     layouts: tuple[Layout, ...]

@@ -51,6 +51,8 @@ class Example:
     ranking   query, then its documents     relevance of each document, floats >= 0: len(texts) - 1 of them
     ========  ============================  ===============================================================
 
+    The transfer tasks (``data.senteval``, task classification) have one text, or two, and a class id (int).
+
     The documents of a ranking row may be any number. Where they are parts of longer passages, ``passages`` names the
     passage of each, and ``relevant`` all passages that answer the query, in this row or not. ``retrieved`` says how many of them, from the first, an earlier
     stage retrieved, in its order; those after are positives that it missed. None: the order means nothing.
@@ -69,7 +71,7 @@ class DataSet:
 
     name: str  # registry name, e.g. "stsb"; for a local file its stem
     split: str  # "train" | "dev" | "test" | "all"
-    task: str  # "sts" | "nli" | "triplet" | "margin" | "ranking"
+    task: str  # "sts" | "nli" | "triplet" | "margin" | "ranking" | "classification"
     language: str  # "en" | "ko" | "en+ko" | "unknown" (a local file)
     examples: list[Example]
     files: dict[str, str]  # publisher's name, or a local file's path as given -> sha256, unpacked

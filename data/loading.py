@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from data.entries import Entry
 from data.examples import DataError, DataSet
 from data.registry import SETS, format_of, parse_name, split_for
 
@@ -29,18 +30,27 @@ def load(
     Raises:
         UnknownName: the set is not registered. DataError: anything else, in one line.
     """
-    import logging
-
-    from data.locate import cache, choose, data_dirs
-    from data.readers import READERS
-
     stem, own = parse_name(name)
     if split is not None and own is not None and split != own:
         raise DataError(f"{name} names the split {own!r}, but {split!r} was asked for")
     if format_of(name):
         return _load_local(name)
-    entry = SETS[stem]
-    split = split_for(name, split)
+    return load_entry(SETS[stem], split_for(name, split), data_dir, cache_dir, download)
+
+
+def load_entry(
+    entry: Entry,
+    split: str,
+    data_dir: str | os.PathLike[str] | None,
+    cache_dir: str | os.PathLike[str] | None,
+    download: bool,
+) -> DataSet:
+    """One split of what an entry describes, of whichever registry; the other arguments are those of ``load``."""
+    import logging
+
+    from data.locate import cache, choose, data_dirs
+    from data.readers import READERS
+
     raws, reader = choose(entry, split, data_dirs(data_dir), cache(cache_dir), download)
     examples, skipped = READERS[reader](raws, split)
     if not examples:

@@ -1,7 +1,7 @@
 """Every set by name, and the names themselves. Torch-free and quick to import: nothing is read here.
 
 ``SETS`` maps a name to its ``Entry``: task, language, files with publisher, address and sha256, licence, row
-counts, citation, overlaps. The entries stand in ``sets_sts`` and ``sets_nli``.
+counts, citation, overlaps. The entries stand in ``sets_sts``, ``sets_nli`` and ``sets_paper``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from data.entries import Entry, File, Layout
 from data.examples import DataError, UnknownName
 from data.sets_nli import NLI_ENTRIES
+from data.sets_paper import PAPER_ENTRIES
 from data.sets_sts import STS_ENTRIES
 
 SPLITS = ("train", "dev", "test", "all")
@@ -50,7 +51,9 @@ _SAMPLES = tuple(
     _sample_entry(task, language) for task in ("sts", "nli") for language in ("en+ko", "en", "ko")
 )
 ALIASES = {"samples": "samples-sts"}
-SETS: dict[str, Entry] = {entry.name: entry for entry in (*_SAMPLES, *STS_ENTRIES, *NLI_ENTRIES)}
+SETS: dict[str, Entry] = {
+    entry.name: entry for entry in (*_SAMPLES, *STS_ENTRIES, *NLI_ENTRIES, *PAPER_ENTRIES)
+}
 
 
 def format_of(name: str) -> str | None:
@@ -60,7 +63,7 @@ def format_of(name: str) -> str | None:
 
 
 def names(task: str | None = None) -> list[str]:
-    """Registered names: all, or those of one task (``sts``, ``nli``)."""
+    """Registered names: all, or those of one task (``sts``, ``nli``, ``triplet``)."""
     return [name for name, entry in SETS.items() if task in (None, entry.task)]
 
 

@@ -82,6 +82,7 @@ def build_bi_encoder(
     options = {
         "pooling_type": flags.pooling,
         "num_layers": flags.num_layers,
+        "average_layers": flags.average_layers,
         "max_length": flags.max_length,
         "normalize": normalize,
         "device": device,

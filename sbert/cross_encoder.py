@@ -214,6 +214,8 @@ class CrossEncoder(nn.Module):
         if num_labels is not None and num_labels < 1:
             raise ValueError(f"num_labels {num_labels}: must be at least 1")
         root = find_model(str(name))
+        if root.is_file():
+            raise RunError(f"{root}: word vectors make a bi-encoder, not a cross-encoder (--arch bi)")
         directory = encoder_folder(root)
         found = read_cross(directory)
         kind = head or found.head or "classification"

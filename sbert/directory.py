@@ -5,7 +5,8 @@
     sentence_bert_config.json           max_seq_length (older directories; newer ones keep it in the tokenizer)
     1_Pooling/config.json               pooling mode, width
     2_Dense/ (config + safetensors), 3_Normalize/ ...
-    sbert.json                          the same facts in one place, plus where the model came from
+    sbert.json                          the same facts in one place, plus where the model came from, and what no other
+                                        file can say: how many of the last layers are averaged before pooling
     config.json, model.safetensors, tokenizer files    a plain Hugging Face directory
 
 A plain Hugging Face directory (no modules.json) reads as encoder + mean pooling.
@@ -52,6 +53,7 @@ class Description:
     truncate_dim: int | None = None
     encoder_path: str = ""
     do_lower_case: bool = False
+    average_layers: int = 1
 
 
 def read_description(directory: Path) -> Description:
@@ -89,6 +91,10 @@ def read_description(directory: Path) -> Description:
         raise RunError(f"{directory}/modules.json: no Pooling module, so not a bi-encoder")
     if (directory / CONFIG).is_file():
         _read_config(directory / CONFIG, found)
+    averaged = read_facts(directory).get("average_layers", 1)
+    good = _is_count(averaged)
+    _check(good, directory / "sbert.json", "average_layers", averaged, "an integer of at least 1")
+    found.average_layers = averaged
     return found
 
 
@@ -266,6 +272,7 @@ def write_description(
         {
             "format": FORMAT,
             "arch": "bi",
+            "average_layers": description.average_layers,
             "pooling": list(description.pooling),
             "layers": [kind for _, kind in chain[2:]],
             "max_length": description.max_length,

