@@ -70,7 +70,8 @@ def scores(args: argparse.Namespace) -> tuple[str, list[float], list[float]]:
         if model.fresh or model.num_labels != 1:
             raise RunError(f"--model {args.model}: not a trained cross-encoder of one score a pair")
         said = model.predict(pairs)
-    return dataset.key, [float(e.label or 0) for e in dataset.examples]  # type: ignore[arg-type], said.tolist()
+    gold = [float(e.label) for e in dataset.examples]  # type: ignore[arg-type]  # of an STS pair it is a number
+    return dataset.key, gold, said.tolist()
 
 
 def draw(title: str, gold: Sequence[float], said: Sequence[float], axis: str) -> Any:
