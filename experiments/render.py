@@ -248,7 +248,7 @@ def draw_all(folder: Path, records: Path) -> str:
     return f"pictures: {', '.join(drawn) or 'none, nothing has been measured'}"
 
 
-def main(argv: list[str], folder: Path = FOLDER, records: Path = RECORDS) -> int:
+def build_parser() -> Parser:
     parser = Parser(
         prog="python -m experiments.render",
         description=__doc__,
@@ -258,7 +258,11 @@ def main(argv: list[str], folder: Path = FOLDER, records: Path = RECORDS) -> int
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit code 1 where a file is not up to date"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str], folder: Path = FOLDER, records: Path = RECORDS) -> int:
+    args = build_parser().parse_args(argv)
     try:
         if args.check:
             wrong = stale(folder, records)

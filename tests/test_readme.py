@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import experiments.analysis.__main__ as analysis
-from experiments import augment, bench, bench_memory, mine, retrieve
+from experiments import augment, bench, bench_memory, mine, render, retrieve, run, scatter
 from sbert import CrossEncoder
 from sbert.flag_checks import parse
 
@@ -34,7 +34,10 @@ def test_every_module_command_parses() -> None:
         "bench": bench.build_parser,
         "bench_memory": bench_memory.build_parser,
         "mine": mine.build_parser,
+        "render": render.build_parser,
         "retrieve": retrieve.build_parser,
+        "run": run.build_parser,
+        "scatter": scatter.build_parser,
     }
     found = [
         (name, [word for word in shlex.split(rest) if word != "..."])
