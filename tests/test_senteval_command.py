@@ -234,6 +234,9 @@ def test_pairs_are_seen_by_difference_and_product(folder: Path) -> None:
     assert (senteval.features_of(cr, vectors, known) == expected).all()
 
 
+CR_ACCURACY = 0.8289  # python -m experiments.senteval --model minilm --tasks cr
+
+
 @pytest.mark.oracle
 @pytest.mark.skipif(not REAL, reason="SBERT_DATA is not set: no real data to classify")
 def test_customer_reviews_on_real_data() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.rows import records, row_of, source_of
-from experiments.rows.row import Row, Step, fill, needs
+from experiments.rows.row import PLACEHOLDER, Row, Step, fill, needs
 from sbert.errors import RunError, UsageError
 from sbert.flag_checks import parse
 from sbert.jsonfile import read_json
@@ -60,8 +60,9 @@ def execute(words: Sequence[str], environment: dict[str, str]) -> int:
 class Runner:
     """What every row of one call of experiments.run shares.
 
-    runs_dir: as it stands in commands, below the project's folder or absolute. model: replaces the encoder of every first
-    step. extra: further flags for train.py. anew: (TABLE/ROW, seed) whose folders are removed before they are run.
+    runs_dir: as it stands in commands, below the project's folder or absolute. model: replaces every encoder that no row
+    or step has trained. extra: further flags for train.py. anew: (TABLE/ROW, seed) whose folders are removed before they
+    are run.
     """
 
     runs_dir: str = records.RUNS_DIR
@@ -98,8 +99,8 @@ class Runner:
             return self.folder(other, seed_for(row_of(other), seed), one)
 
         words = fill(step.argv, seed, folder)
-        if self.model and number == 1:
-            words = with_model(step, words, self.model)
+        if self.model:
+            words = with_model(step, words, self.model, first=number == 1)
         if self.extra and step.program == "train.py":
             words += fitting(words, self.extra)
         return words if step.writes else [*words, "--output-dir", self.folder(key, seed, number)]
@@ -257,12 +258,13 @@ def metrics_of(step: Step, folder: Path) -> dict[str, Any]:
     return records.flattened(config_of(step, folder)["rows"]) if step.writes.endswith(".json") else {}
 
 
-def with_model(step: Step, words: list[str], model: str) -> list[str]:
-    """The words with another encoder; a step that starts from another row's model keeps it."""
+def with_model(step: Step, words: list[str], model: str, *, first: bool) -> list[str]:
+    """The words with another encoder; a step that starts from another row's or step's model keeps it. first: of its row,
+    so that it has an encoder even where its words name none."""
     if ENCODER not in words:
-        return [*words, ENCODER, model]
+        return [*words, ENCODER, model] if first else words
     place = words.index(ENCODER) + 1
-    if "{row:" in step.argv[step.argv.index(ENCODER) + 1]:
+    if PLACEHOLDER.search(step.argv[step.argv.index(ENCODER) + 1]):
         return words
     return [*words[:place], model, *words[place + 1 :]]
 
