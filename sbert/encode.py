@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from sbert.precision import DTYPES, choose_attention, with_half_encoder
+from sbert.precision import DTYPES, MANY, autocast, choose_attention, has_fused_attention, with_half_encoder
 from sbert.progress import Progress
 
 if TYPE_CHECKING:
@@ -197,16 +197,20 @@ def run_batches(
     modes, out, computed = [(m, m.training) for m in model.modules()], None, 0
     model.eval()
     try:
-        network = model if precision == "fp32" else with_half_encoder(model, DTYPES[precision])
+        copied = precision != "fp32" and sum(lengths) >= MANY
+        network = with_half_encoder(model, DTYPES[precision]) if copied else model
+        casting = "fp32" if copied else precision
+        fused = copied and has_fused_attention(network.model)
         with Progress(len(ids), unit, shown=progress) as bar:
             for batch in length_sorted_batches(lengths, budget):
                 kinds = None if types is None else [types[i] for i in batch]
                 padded = pad([ids[i] for i in batch], pad_id, side, kinds)
                 features = {k: v.to(device, non_blocking=True) for k, v in padded.items()}
                 computed += features["input_ids"].numel()
-                if network is not model:
+                if fused:
                     choose_attention(network.model, features["input_ids"].shape[1])
-                vectors = forward(network, features)
+                with autocast(device, casting):
+                    vectors = forward(network, features)
                 if out is None:
                     out = torch.empty(len(ids), *vectors.shape[1:])
                 out[batch] = vectors.float().cpu()

@@ -83,7 +83,8 @@ class Flags:
     average_layers: int | None = _flag(
         "model",
         "token vectors are the mean of the last N layers before they are pooled (N = 4 or so: the paper's Avg. BERT "
-        "embeddings); default: the model directory's, else 1",
+        "embeddings; ModernBERT normalises its last state alone, so there the earlier ones weigh more); default: the "
+        "model directory's, else 1",
         type=int,
         at_least=1,
         arch="bi",

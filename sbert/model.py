@@ -92,8 +92,8 @@ class modelWithPooling(nn.Module):  # noqa: N801  (the name the write-up gave it
             before = output.hidden_states[-averaged:-1]
             hidden = torch.stack([state.float() for state in (*before, hidden)]).mean(0)
         # word vectors say themselves which words they have none for
-        mask = getattr(output, "attention_mask", attention_mask)
-        embedding = pool(hidden, mask, self.description.pooling, skip=prompt_tokens)
+        known = getattr(output, "attention_mask", None)
+        embedding = pool(hidden, attention_mask, self.description.pooling, skip=prompt_tokens, known=known)
         for layer in self.layers:
             embedding = layer(embedding)
         return {"sentence_embedding": embedding.float(), "token_embeddings": hidden}

@@ -65,14 +65,23 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def pool(token_embeddings: Tensor, attention_mask: Tensor, modes: Sequence[str], skip: int = 0) -> Tensor:
+def pool(
+    token_embeddings: Tensor,
+    attention_mask: Tensor,
+    modes: Sequence[str],
+    skip: int = 0,
+    known: Tensor | None = None,
+) -> Tensor:
     """(B, T, D), (B, T) -> (B, D * len(modes)), the modes concatenated in the given order, in fp32.
 
-    skip: leave the first ``skip`` real tokens out (a prompt that should be read but not averaged).
+    skip: leave the first ``skip`` real tokens out (a prompt that should be read but not averaged). known: (B, T), 0 at
+    further tokens that are left out (words that word vectors do not have).
     """
     mask = attention_mask.bool()
     if skip:
         mask = mask & (mask.cumsum(1) > skip)
+    if known is not None:
+        mask = mask & known.bool()
     h = token_embeddings.float()  # sums of fp16 lose digits or overflow
     pooled = [
         weighted_mean(h, mask, skip) if mode == "weighted_mean" else POOLINGS[mode](h, mask) for mode in modes

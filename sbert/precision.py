@@ -1,8 +1,9 @@
 """fp32, bf16 or fp16: which one ``auto`` means here, one autocast, one gradient scaler, one half-precision encoder.
 
 Training is AMP as the SBERT write-up uses it: fp32 weights, matrix products in half precision, losses, reductions and
-the optimizer in fp32. Encoding changes no weight, so it runs a copy of the encoder whose weights are half precision from
-the start: autocast would cast them again for every batch. Pooling, layers after it and heads stay in fp32 either way.
+the optimizer in fp32. Encoding changes no weight, so many texts go through a copy of the encoder whose weights are half
+precision from the start: autocast would cast them again for every batch. For a few texts the copy costs more than it
+saves. Pooling, layers after it and classificationHead stay in fp32 either way; a library's own head is part of its encoder.
 """
 
 import contextlib
@@ -39,7 +40,7 @@ def resolve(precision: str, device: torch.device, *, training: bool = True) -> s
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """The one autocast context of training."""
+    """The one autocast context of training, and of encoding a few texts."""
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=DTYPES[precision])
@@ -48,6 +49,9 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 def grad_scaler(device: torch.device, precision: str, init_scale: float = 2.0**16) -> torch.amp.GradScaler:
     """Always present; does something only in fp16, whose gradients underflow without it."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16", init_scale=init_scale)
+
+
+MANY = 16_384  # tokens from which on a half-precision copy of the encoder pays for itself
 
 
 def with_half_encoder(model: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -65,11 +69,15 @@ SHORT = 128  # tokens
 
 def choose_attention(encoder: Any, width: int) -> None:
     """On the CPU, plain matrix products for short batches: torch's fused kernel spends a quarter of a half-precision
-    encoder's time on attention over 20 tokens, where plain products need a tenth. Encoders of another kind stay as they are.
+    encoder's time on attention over 20 tokens, where plain products need a tenth.
 
-    encoder: a PreTrainedModel. width: T of the batch.
+    encoder: a PreTrainedModel that ``has_fused_attention``. width: T of the batch.
     """
-    now = encoder.config._attn_implementation
     wanted = "eager" if width <= SHORT else "sdpa"
-    if encoder.device.type == "cpu" and now in ("sdpa", "eager") and now != wanted:
+    if encoder.config._attn_implementation != wanted:
         encoder.set_attn_implementation(wanted)
+
+
+def has_fused_attention(encoder: Any) -> bool:
+    """Whether an encoder on the CPU was loaded with torch's fused attention: MPNet and DeBERTa-v2 have only their own."""
+    return encoder.device.type == "cpu" and encoder.config._attn_implementation == "sdpa"

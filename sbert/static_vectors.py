@@ -162,7 +162,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         with opened(path, "rb") as file:
             for number, block in enumerate(file, start=1):
-                yield number, block.decode("utf-8").rstrip("\r\n ").split(" ")
+                text = block.decode("utf-8-sig" if number == 1 else "utf-8")  # some editors put a BOM first
+                yield number, text.rstrip("\r\n ").split(" ")
     except UnicodeDecodeError as error:
         raise RunError(f"{path}:{number}: not UTF-8 (byte 0x{error.object[error.start]:02x})") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -174,7 +175,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _numbers(path: Path, line: int, fields: list[str]) -> np.ndarray:
     """(D,) fp32, all of them finite."""
     try:
-        values = [float(field) for field in fields]
+        values = [_number(field) for field in fields]
     except ValueError:
         wrong = next(field for field in fields if not _is_number(field))
         raise RunError(f"{path}:{line}: {wrong!r} is not a number") from None
@@ -188,10 +189,17 @@ def _numbers(path: Path, line: int, fields: list[str]) -> np.ndarray:
 
 def _is_number(field: str) -> bool:
     try:
-        float(field)
+        _number(field)
     except ValueError:
         return False
     return True
+
+
+def _number(field: str) -> float:
+    """``float`` takes 1_0 for ten; no publisher writes that. Raises ValueError."""
+    if "_" in field:
+        raise ValueError
+    return float(field)
 
 
 def _shown(fields: list[str]) -> str:

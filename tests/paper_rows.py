@@ -72,18 +72,22 @@ def keeps_model(row: Row) -> bool:
     return any(word.endswith(WORD_VECTORS) for step in row.steps for word in step.argv)
 
 
-def commands(key: str) -> str:
-    """All that a row runs for its first seed, with what it builds on: rows of the same text are run once."""
+def commands(key: str, *, as_written: bool = False) -> str:
+    """All that a row runs for its first seed, with what it builds on: rows of the same text are run once.
+
+    as_written: with its own encoder and device.
+    """
     row, out = row_of(source_of(key)), []
 
     def folder(other: str | None, number: int | None) -> str:
-        return f"<{commands(other) if other else ''} {number}>"
+        return f"<{commands(other, as_written=as_written) if other else ''} {number}>"
 
     for number, step in enumerate(row.steps, 1):
         words = fill(step.argv, row.seeds[0], folder)
-        if not keeps_model(row):
-            words = with_model(step, words, "MODEL", first=number == 1)
-        out.append(" ".join([step.program, *on_this_machine(words)]))
+        if not as_written:
+            kept = keeps_model(row)
+            words = on_this_machine(words if kept else with_model(step, words, "MODEL", first=number == 1))
+        out.append(" ".join([step.program, *words]))
     return "\n".join(out)
 
 
@@ -196,7 +200,8 @@ def check_columns(bench: Bench, key: str) -> None:
     metrics = bench.record(RUN_AS[key])["metrics"]
     table, row = TABLES[key.partition("/")[0]], row_of(key)
     filled = FILLED.get(key, {column.title for column in table.columns})
-    assert {title for title, printed in row.paper.items() if printed is not None} <= filled
+    missed = {title for title, printed in row.paper.items() if printed is not None} - filled
+    assert not missed, f"printed, and not expected here: {missed}"
     found = values(table, metrics)
     for column in table.columns:
         if column.metric != AVERAGE:
@@ -213,19 +218,21 @@ def check_training(bench: Bench, key: str) -> None:
     bench.record(key)
     found = bench.trainings(key)
     if key.startswith("table3/"):
-        assert len(found) == (10 if key.startswith("table3/cv") else 3)
-    assert found
+        assert len(found) == (10 if key.startswith("table3/cv") else 3), found
+    assert found, "no model was trained"
     for sets, folder in found:
         config, metrics = read(folder / "config.json"), read(folder / "metrics.json")
         flags, rows = config["flags"], list(config["rows"].values())
         names = [Path(name).stem if name.endswith(".jsonl") else stem_of(name) for name in sets]
-        recipe = OF_THE_WRITE_UP if key.endswith("-korquad") else SECTION_3_1
-        assert {name: flags[name] for name in recipe} == recipe
-        assert flags["epochs"] == [EPOCHS[name] for name in names]
-        assert (flags["max_updates"], flags["train_limit"], flags["accumulation"]) == (0, 0, 1)
-        updates = accumulate(e * math.ceil(n / 16) for e, n in zip(flags["epochs"], rows, strict=True))
-        assert [stage["last_update"] for stage in metrics["stages"]] == list(updates)
+        wanted = OF_THE_WRITE_UP if key.endswith("-korquad") else SECTION_3_1
+        wanted = {**wanted, "epochs": [EPOCHS[name] for name in names], "max_updates": 0, "train_limit": 0}
+        used = {name: flags[name] for name in wanted}
+        assert used == wanted, (used, wanted)
+        updates = list(accumulate(e * math.ceil(n / 16) for e, n in zip(flags["epochs"], rows, strict=True)))
+        made = [stage["last_update"] for stage in metrics["stages"]]
+        assert made == updates, (made, updates)
         if "allnli" in names:
-            assert rows[0] == ROWS["train"] and flags["head_lr"] == [2e-5]
+            assert rows[0] == ROWS["train"] and flags["head_lr"] == [2e-5], (rows, flags["head_lr"])
         if flags["arch"] == "bi":
-            assert read(folder / "model/sbert.json")["pooling"] == [NOT_MEAN.get(key, "mean")]
+            pooling = read(folder / "model/sbert.json")["pooling"]
+            assert pooling == [NOT_MEAN.get(key, "mean")], pooling

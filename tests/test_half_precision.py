@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from loop_parts import SETTINGS, Encoder, source
+from tiny_models import save_tiny
 from torch import nn
 
 import sbert.optim
@@ -18,6 +19,12 @@ from sbert.optim import vocabulary_gradients, zero_gradients
 from sbert.precision import choose_attention, with_half_encoder
 
 TEXTS = ["a cat sat", "고양이가 앉았다", "one two three four five six", "x"]
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few the texts, their encoder is copied."""
+    monkeypatch.setattr("sbert.encode.MANY", 0)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,7 @@ def test_the_copy_is_half_and_the_model_is_as_it_was(model: modelWithPooling, dt
         assert p.dtype == torch.float32 and torch.equal(p, before[name])
 
 
-def test_layers_after_the_encoder_stay_in_fp32(tiny_model_dir: Path) -> None:
+def test_layers_after_the_encoder_stay_in_fp32(tiny_model_dir: Path, copied: None) -> None:
     """A Dense layer of the copy is the model's own."""
     with_dense = modelWithPooling.from_pretrained(tiny_model_dir)
     with_dense.layers.append(Dense(with_dense.width, 4))
@@ -45,13 +52,17 @@ def test_layers_after_the_encoder_stay_in_fp32(tiny_model_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("precision, bound", [("bf16", 0.02), ("fp16", 0.005)])
-def test_half_precision_stays_near_fp32(model: modelWithPooling, precision: str, bound: float) -> None:
+@pytest.mark.parametrize("many", [0, 10**9])  # copied, and under autocast
+def test_half_precision_stays_near_fp32(
+    model: modelWithPooling, precision: str, bound: float, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sbert.encode.MANY", many)
     exact, near = (encode(model, TEXTS, precision=p, normalize=True).embeddings for p in ("fp32", precision))
     assert 0 < np.abs(exact - near).max() < bound
 
 
 def test_both_kinds_of_attention_give_the_same_vectors(
-    model: modelWithPooling, monkeypatch: pytest.MonkeyPatch
+    model: modelWithPooling, copied: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = encode(model, TEXTS, precision="bf16").embeddings
     monkeypatch.setattr("sbert.precision.SHORT", 0)
@@ -68,7 +79,36 @@ def test_attention_goes_by_width(model: modelWithPooling) -> None:
     assert model.model.config._attn_implementation == "sdpa"
 
 
-def test_threads_encode_at_once(model: modelWithPooling) -> None:
+def test_a_few_texts_are_not_worth_a_copy(model: modelWithPooling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tokens of TEXTS are counted: at one token less than the bound there is no copy, at the bound there is."""
+    made: list[int] = []
+
+    def noted(*args: object) -> nn.Module:
+        made.append(1)
+        return with_half_encoder(*args)  # type: ignore[arg-type]
+
+    tokens = sum(len(model.tokenizer(text)["input_ids"]) for text in TEXTS)
+    monkeypatch.setattr("sbert.encode.with_half_encoder", noted)
+    for many, copies in ((tokens + 1, 0), (tokens, 1)):
+        monkeypatch.setattr("sbert.encode.MANY", many)
+        encode(model, TEXTS, precision="bf16")
+        assert len(made) == copies
+    encode(model, TEXTS, precision="fp32")
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("family, fused", [("bert", True), ("mpnet", False), ("deberta-v2", False)])
+def test_attention_is_chosen_only_where_there_is_a_choice(
+    family: str, fused: bool, tmp_path: Path, copied: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny(tmp_path / family, family)
+    chosen: list[int] = []
+    monkeypatch.setattr("sbert.encode.choose_attention", lambda encoder, width: chosen.append(width))
+    encode(modelWithPooling.from_pretrained(tmp_path / family), TEXTS, precision="bf16")
+    assert bool(chosen) == fused
+
+
+def test_threads_encode_at_once(model: modelWithPooling, copied: None) -> None:
     """Precisions do not leak from one thread's run into another's."""
     alone = {p: encode(model, TEXTS * 5, precision=p).embeddings for p in ("fp32", "bf16")}
     wrong: list[str] = []

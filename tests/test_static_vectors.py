@@ -70,6 +70,16 @@ def test_other_poolings_skip_unknown_words(tmp_path: Path) -> None:
     assert loaded(tmp_path, "a -1 -2\n", pooling_type="max").encode("x a y").tolist() == [-1, -2]
 
 
+def test_a_prompt_of_unknown_words_that_is_not_pooled_takes_nothing_from_the_text(tmp_path: Path) -> None:
+    model = loaded(tmp_path)
+    model.description.include_prompt = False
+    np.testing.assert_array_equal(model.encode(["the cat"], prompt="zzz yyy: "), model.encode(["the cat"]))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(loaded(tmp_path, "\ufeff" + GLOVE).encode(["the"]), [[0, 0, 1]])
+
+
 def test_a_text_of_more_words_than_positions(tmp_path: Path) -> None:
     """Nothing counts positions here; half precision chooses no attention for it."""
     model = loaded(tmp_path)
@@ -139,6 +149,11 @@ def test_malformed_files_are_named_with_the_line(tmp_path: Path, text: str | byt
     with pytest.raises(RunError) as caught:
         modelWithPooling.from_pretrained(path)
     assert str(caught.value) == f"{path}{said}"
+
+
+def test_python_s_own_way_of_writing_numbers_is_none(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"vectors.txt:2: '1_0' is not a number"):
+        loaded(tmp_path, "the 0 0\ncat 1_0 0\n")
 
 
 def test_a_cut_gzip_file(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ The classifier is multinomial logistic regression with L2 on its weights and non
 s is the mean variance of the training rows' features, so that one grid of strengths serves embeddings of any length.
 Features are not standardised: each dimension keeps its own variance, as in SentEval.
 
-Protocol. The paper says "logistic regression, 10-fold cross-validation"; where it is silent, SentEval is followed:
+Protocol. The paper says "logistic regression, 10-fold cross-validation"; where it is silent, SentEval is followed (but
+for SST-2's phrases, see data.senteval):
 - one set of rows: FOLDS stratified folds; for each of them the strength is chosen by INNER-fold cross-validation on the
   other rows, the classifier is trained anew on all of these, and the accuracy is the mean over the folds.
 - train, dev, test: the strength is chosen on dev, the classifier trained on train alone (SentEval does not join dev).

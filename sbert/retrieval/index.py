@@ -186,9 +186,11 @@ def fingerprint_of(model_directory: str | Path, **changed: Any) -> str:
         "include_prompt": found.include_prompt,
         "truncate_dim": found.truncate_dim,
         "do_lower_case": found.do_lower_case,
-        **({"average_layers": found.average_layers} if found.average_layers > 1 else {}),
+        "average_layers": found.average_layers,
         **{name: value for name, value in changed.items() if value is not None},
     }
+    if facts["average_layers"] == 1:  # as it was before there was a choice: indexes of then stay valid
+        del facts["average_layers"]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
