@@ -23,7 +23,8 @@ from typing import Any
 
 from data.examples import DataError, DataSet
 from data.files import sha256_of, write_text_atomically
-from sbert.errors import RunError
+from sbert.errors import RunError, UsageError
+from sbert.flag_parser import Parser
 from sbert.jsonfile import to_json
 
 BINS = 5
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> str:
     if args.what == "pairs":
         own = args.samplers == ["own"]
         if dataset.task not in (("nli", "sts") if own else ("sts",)):
-            raise RunError(
+            raise UsageError(
                 f"--data {args.data} is {dataset.task} data; pairs need sts data, or --samplers own"
             )
         pairs = sample(args, dataset)
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> str:
     else:
         triplets = data.triplets(dataset) if dataset.task == "nli" else dataset
         if triplets.task != "triplet":
-            raise RunError(f"--data {args.data} is {dataset.task} data; margins need triplets or nli data")
+            raise UsageError(f"--data {args.data} is {dataset.task} data; margins need triplets or nli data")
         texts = [e.texts for e in triplets.examples]
         texts = drawn(texts, args)
         values = check_finite(margins(teacher, texts, **scored))  # type: ignore[arg-type]
@@ -162,11 +163,12 @@ def table_of(spread: dict[str, dict[str, int]]) -> str:
     return table(["pairs", "count", "score"], rows)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m experiments.augment",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("what", choices=("pairs", "margins"))
     parser.add_argument("--teacher", required=True, help="directory of a trained cross-encoder of one label")
@@ -205,18 +207,21 @@ def main(argv: list[str]) -> int:
     args.argv = argv
     try:
         if args.output.suffix != ".jsonl":
-            raise RunError(f"--output {args.output}: must end in .jsonl")
+            raise UsageError(f"--output {args.output}: must end in .jsonl")
         if args.per_sentence < 1 or args.limit < 0:
-            raise RunError("--per-sentence must be at least 1 and --limit at least 0")
+            raise UsageError("--per-sentence must be at least 1 and --limit at least 0")
         if "own" in args.samplers and len(args.samplers) > 1:
-            raise RunError("--samplers own takes the pairs as they stand: no other sampler goes with it")
+            raise UsageError("--samplers own takes the pairs as they stand: no other sampler goes with it")
         if args.teacher_arch == "bi" and (args.what == "margins" or args.scores == "logit"):
-            raise RunError(
+            raise UsageError(
                 "--teacher-arch bi labels pairs with its cosine: not for margins, nor --scores logit"
             )
         if args.what == "pairs" and args.scores == "logit":
-            raise RunError("--scores logit is for margins: the score of a pair lies in 0..1")
+            raise UsageError("--scores logit is for margins: the score of a pair lies in 0..1")
         print(run(args))
+    except UsageError as error:
+        print(f"augment: error: {error}", file=sys.stderr)
+        return 2
     except (RunError, DataError, OSError) as error:
         print(f"augment: error: {error}", file=sys.stderr)
         return 1

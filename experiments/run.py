@@ -91,6 +91,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError(
             "--verify repeats rows as they are recorded: without --again, --dry-run, --model and flags after --"
         )
+    for name in ("model", "data_dir", "runs_dir"):
+        if getattr(args, name) == "":
+            raise UsageError(f"--{name.replace('_', '-')} is empty: leave the flag out, or give it a value")
     if min(args.seed, default=0) < 0:
         raise UsageError(f"--seed {min(args.seed)}: must be at least 0")
     return args

@@ -90,6 +90,8 @@ def draw(title: str, gold: Sequence[float], said: Sequence[float], axis: str) ->
 def run(args: argparse.Namespace) -> str:
     if args.output.suffix != ".png":
         raise UsageError(f"--output {args.output}: must end in .png")
+    if not args.output.absolute().parent.is_dir():
+        raise UsageError(f"--output {args.output}: there is no folder {args.output.parent}")
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:

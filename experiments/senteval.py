@@ -177,9 +177,10 @@ def run(args: argparse.Namespace) -> str:
     set_up_logging()
     if args.threads:
         torch.set_num_threads(args.threads)
+    directory = RunDirectory(Path(args.output_dir))
+    directory.refuse_second_run()
     tasks = {task: load_parts(task, data_dir=args.data_dir) for task in args.tasks}
     model = load_model(args)
-    directory = RunDirectory.create(args.output_dir)
     flags = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in vars(args).items()
@@ -190,7 +191,6 @@ def run(args: argparse.Namespace) -> str:
         name: sha for parts in tasks.values() for part in parts.values() for name, sha in part.files.items()
     }
     facts |= {"device": str(model.device), "precision": args.precision, "data": hashes, "model": model.facts}
-    directory.write(directory.config_path, facts)
     started = time.perf_counter()
     encoded, rows = encode_all(model, tasks, args.precision)
     encoding = time.perf_counter() - started
@@ -220,6 +220,8 @@ def run(args: argparse.Namespace) -> str:
         "encode/seconds": encoding,
         "classify/seconds": whole - encoding,
     }
+    directory = RunDirectory.create(directory.path)  # only now: what was stopped leaves nothing behind
+    directory.write(directory.config_path, facts)
     directory.write(directory.metrics_path, {**metrics, **counts})
     said = f"{encoded.distinct:,} distinct sentences, {encoded.truncated:,} truncated to {model.max_length} tokens, "
     said += f"encoded in {encoding:.1f} s ({args.precision} on {model.device}), classified in {whole - encoding:.1f} s"

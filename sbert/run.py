@@ -72,6 +72,8 @@ class RunDirectory:
     def refuse_second_run(self) -> None:
         """Raises UsageError when this directory already holds a run."""
         path = self.path
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"--output-dir {path}: is a file; a run needs a folder of its own")
         taken = [p for p in (path / "model", self.checkpoints) if p.exists()]
         if taken and not self.config_path.exists():
             raise UsageError(

@@ -130,6 +130,10 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
             width = promised[1] if promised else len(fields) - 1
             if width < 1:
                 raise RunError(f"{path}:{line}: {_shown(fields)} is no word and its vector")
+            if len(fields) <= width:  # before so much memory is asked for
+                raise RunError(
+                    f"{path}:{line}: {len(fields)} fields, {_shown(fields)}; need a word and {width} numbers"
+                )
             matrix = np.zeros((ROWS, width), dtype=np.float32)
         count += 1
         width = matrix.shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -134,3 +135,57 @@ def test_verify_of_a_row_that_fails(steps: Steps, tmp_path: Path, capsys: pytest
 def test_help_and_tables_are_torch_free() -> None:
     code = "import sys, experiments.run as r, experiments.render; r.build_parser().format_help(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=runner.ROOT).returncode == 0
+
+
+# ---------------------------------------------------------------- trials, locks, odd records
+
+
+def test_a_trial_is_not_taken_for_another(
+    steps: Steps, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = ["--row", "two", "--seed", "1", "--model", "M1"]
+    assert call(tmp_path, *one) == 0 and call(tmp_path, *one) == 0
+    capsys.readouterr()
+    assert call(tmp_path, "--row", "two", "--seed", "1", "--model", "M2") == 1
+    assert "its record in" in (err := capsys.readouterr().err) and "is of M1" in err
+    assert call(tmp_path, *one, "--", "--max-updates", "2") == 1
+    assert call(tmp_path, "--row", "two", "--seed", "1", "--model", "M2", "--again") == 0
+
+
+@pytest.mark.parametrize("flag", runner.DECIDED)
+def test_what_the_row_decides_cannot_be_given_after_the_dashes(
+    steps: Steps, tmp_path: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [flag] if flag == "--eval-only" else [flag, "7"]
+    assert call(tmp_path, "--row", "two", "--", *words) == 2
+    assert f"{flag} after --" in capsys.readouterr().err and steps.commands == []
+
+
+@pytest.mark.parametrize("flag", ["--model", "--data-dir", "--runs-dir"])
+def test_an_empty_value_is_not_a_missing_flag(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--table", "table1", flag, "", "--dry-run"]) == 2
+    assert f"{flag} is empty" in capsys.readouterr().err
+
+
+def test_a_child_that_outlives_its_runner_holds_the_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "row.lock"
+    with runner.locked(lock, "toy/two", 1):
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+    try:
+        with pytest.raises(runner.RowFailed, match="is being run by another process"):
+            runner.locked(lock, "toy/two", 1).__enter__()
+    finally:
+        child.communicate(b"\n")
+    with runner.locked(lock, "toy/two", 1):
+        pass
+
+
+def test_a_record_without_steps_is_none(
+    steps: Steps, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(tmp_path, "--row", "scored") == 0
+    found = record(tmp_path, "scored-seed0")
+    del found["steps"]
+    (tmp_path / "results/toy/scored-seed0.json").write_text(json.dumps(found))
+    assert call(tmp_path, "--row", "scored") == 1
+    assert "not a record of toy/scored" in capsys.readouterr().err

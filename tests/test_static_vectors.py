@@ -136,6 +136,7 @@ MALFORMED = [
     ("a 1 2\nb 1 1e39\n", ":2: '1e39' is not a finite number of single precision"),
     (b"a 1 2\n\xff 1 2\n", ":2: not UTF-8 (byte 0xff)"),
     ("2 3\na 1 2\nb 1 2\n", ":2: 3 fields, 'a 1 2'; need a word and 3 numbers"),
+    ("1 999999999\nthe 1 2\n", ":2: 3 fields, 'the 1 2'; need a word and 999999999 numbers"),
     ("3 2\na 1 2\nb 1 2\n", ": its first line says 3 words, 2 follow"),
     ("2 0\na\n", ":2: 'a' is no word and its vector"),
     ("5 3\n", ": no word vectors in it"),

@@ -50,7 +50,8 @@ def read(folder: Path, key: str, seed: int) -> dict[str, Any]:
     source = source_of(key)
     path = path_of(folder, source, seed)
     record = read_json(path)
-    if f"{record.get('table')}/{record.get('row')}" != source or not isinstance(record.get("metrics"), dict):
+    named = f"{record.get('table')}/{record.get('row')}" == source
+    if not (named and isinstance(record.get("metrics"), dict) and isinstance(record.get("steps"), list)):
         raise RunError(f"{path}: not a record of {source}")
     return record
 

@@ -24,6 +24,7 @@ from sbert.jsonfile import read_json
 ROOT = Path(__file__).resolve().parents[2]
 STOPS = {code for signum in (signal.SIGINT, signal.SIGTERM) for code in (-signum, 128 + signum)}
 ENCODER = "--model"
+DECIDED = ("--model", "--seed", "--output-dir", "--run-name", "--resume", "--eval-only", "--data-dir")
 GOES_ON = ("experiments.afs",)  # programs whose own command continues what was cut short
 
 
@@ -42,7 +43,8 @@ class Stopped(Exception):
 def execute(words: Sequence[str], environment: dict[str, str]) -> int:
     """Runs a command in the project's folder, its output shown, and returns its exit code."""
     sys.stdout.flush()
-    process = subprocess.Popen(words, cwd=ROOT, env=environment)
+    # close_fds: the lock of the row, the one file that may be inherited, is held as long as a child of it lives
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, close_fds=False)
     try:
         return process.wait()
     except (
@@ -50,7 +52,8 @@ def execute(words: Sequence[str], environment: dict[str, str]) -> int:
     ):  # the terminal sent it to the child too, which saves a checkpoint; twice would kill it
         process.wait()
         raise
-    except SystemExit:  # SIGTERM came to this process alone
+    except SystemExit:  # SIGTERM came to this process alone; a second one must not leave the child behind
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         process.terminate()
         process.wait()
         raise
@@ -118,6 +121,7 @@ class Runner:
         key = source_of(key)
         path = records.path_of(self.folder_of_records, key, seed)
         if path.exists() and (key, seed) not in self.anew:
+            self.check_same_record(key, seed)
             return "recorded"
         return "run" if self.complete(key, seed) else "collected"
 
@@ -190,6 +194,17 @@ class Runner:
                 f"{folder}: holds a run of other flags: {other}; --again runs the row anew, another --runs-dir beside it"
             )
 
+    def check_same_record(self, key: str, seed: int) -> None:
+        """Raises RowFailed when a trial's record is of another model or of other further flags."""
+        record = records.read(self.folder_of_records, key, seed)
+        stored, wanted = (dict(x) for x in (record.get("changed") or {}, self.changed))
+        stored["extra"], wanted["extra"] = (list(x.get("extra", ())) for x in (stored, wanted))
+        if stored != wanted:
+            raise RowFailed(
+                f"its record in {self.folder_of_records} is of {stored.get('model') or 'the own model'} "
+                f"{' '.join(stored['extra'])}: --again runs it anew, another --runs-dir beside it"
+            )
+
     def collect(self, key: str, seed: int) -> Path:
         """Joins what the finished steps left into the row's record."""
         steps = []
@@ -213,6 +228,7 @@ def locked(path: Path, key: str, seed: int) -> Iterator[None]:
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.set_inheritable(file.fileno(), True)
         except OSError:
             raise RowFailed(f"{key}, seed {seed}, is being run by another process") from None
         yield
@@ -297,9 +313,12 @@ def flags_of(extra: Sequence[str]) -> list[list[str]]:
 
 
 def check_extra(runner: Runner, cells: Iterable[tuple[str, int]]) -> None:
-    """Raises UsageError when one of the extra flags is right for no train.py step of these rows."""
+    """Raises UsageError when one of the extra flags is the runner's to give, or right for no train.py step of these rows."""
     if not runner.extra:
         return
+    for flag in flags_of(runner.extra):
+        if flag[0].partition("=")[0] in DECIDED:
+            raise UsageError(f"{flag[0]} after --: is decided by the row and by experiments.run's own flags")
     steps = [words for key, seed in cells for words in _training(source_of(key), seed)]
     for flag in flags_of(runner.extra):
         if not steps:
