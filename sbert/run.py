@@ -73,7 +73,7 @@ class RunDirectory:
         """Raises UsageError when this directory already holds a run."""
         path = self.path
         if path.exists() and not path.is_dir():
-            raise UsageError(f"--output-dir {path}: is a file; a run needs a folder of its own")
+            raise RunError(f"{path}: cannot be made: it is a file")
         taken = [p for p in (path / "model", self.checkpoints) if p.exists()]
         if taken and not self.config_path.exists():
             raise UsageError(

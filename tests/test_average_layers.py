@@ -71,10 +71,11 @@ def test_a_saved_model_reloads_the_same_and_warns(
 ) -> None:
     sbert.model._warn_of_average.cache_clear()
     monkeypatch.setattr(logging.getLogger("sbert"), "propagate", True)
+    caplog.set_level("WARNING", logger="sbert")
     model = modelWithPooling.from_pretrained(tiny_model_dir, average_layers=2)
     model.save_pretrained(tmp_path / "m")
     model.save_pretrained(tmp_path / "m")
-    warnings = [record.message for record in caplog.records]
+    warnings = [r.message for r in caplog.records if r.name == "sbert" and r.levelname == "WARNING"]
     assert len(warnings) == 1 and "mean of the last 2 layers" in warnings[0]
     assert "sentence-transformers" in warnings[0]
     assert json.loads((tmp_path / "m" / "sbert.json").read_text())["average_layers"] == 2
