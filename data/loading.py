@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 
 from data.entries import Entry
 from data.examples import DataError, DataSet
 from data.registry import SETS, format_of, parse_name, split_for
-
-HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")  # a surrogate alone: JSON can say it, UTF-8 cannot
 
 
 def load(
@@ -79,11 +76,5 @@ def _load_local(name: str) -> DataSet:
     task, examples, skipped = read_own(raw, suffix)
     if not examples:
         raise DataError(f"{path}: no examples")
-    for number, example in enumerate(examples, 1):
-        for text in example.texts:
-            if any(
-                "\ud800" <= letter <= "\udfff" for letter in text
-            ):  # half of a pair: JSON can say it, UTF-8 cannot
-                raise DataError(f"{path}: example {number}: {text[:40]!r} holds half of a surrogate pair")
     stem = path.name.removesuffix(".gz").removesuffix(suffix)
     return DataSet(stem, "all", task, "unknown", examples, {name: raw.sha256}, skipped)

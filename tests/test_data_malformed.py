@@ -317,12 +317,3 @@ def test_own_files_named_alike_keep_both_hashes(tmp_path: Path, monkeypatch: pyt
 def test_own_file_missing(tmp_path: Path) -> None:
     with pytest.raises(data.DataError, match=r"nothing.tsv: cannot be read \(No such file"):
         data.load(str(tmp_path / "nothing.tsv"))
-
-
-def test_half_of_a_surrogate_pair_is_named(tmp_path: Path) -> None:
-    """JSON can write it, no tokenizer can read it; a whole pair is a letter like any other."""
-    row = '{"sentence1": "%s", "sentence2": "b", "score": 0.5}\n'
-    path = tmp_path / "own.jsonl"
-    path.write_text(row % "a \\ud83d\\ude42" + row % "odd \\ud83d one", encoding="utf8")
-    with pytest.raises(data.DataError, match=r"own\.jsonl: example 2: .* holds half of a surrogate pair"):
-        data.load(str(path))
