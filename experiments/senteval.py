@@ -277,4 +277,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("senteval: interrupted, nothing written", file=sys.stderr)
+        code = 130
+    raise SystemExit(code)

@@ -99,6 +99,14 @@ class RunDirectory:
                 f"{path}: cannot be written: {error.strerror or error}; what was there before is untouched"
             ) from None
 
+    def note_resume(self, **facts: Any) -> None:
+        """Adds to config.json that the run was gone on with, and by what: another commit or processor may round otherwise."""
+        config = read_json(self.config_path)
+        self.write(
+            self.config_path,
+            {**config, "resumed": [*config.get("resumed", ()), {**facts, "environment": environment()}]},
+        )
+
     def latest_checkpoint(self) -> Path | None:
         found = list_checkpoints(self.checkpoints)
         return found[-1] if found else None

@@ -24,6 +24,8 @@ def run_stages(
     """Fits every stage that a resumed run has not finished yet; what each stage came to, first stage first."""
     latest = run.latest_checkpoint() if flags.resume else None
     resume = load_checkpoint(latest, model.device) if latest else None
+    if flags.resume:
+        run.note_resume(device=str(model.device), threads=torch.get_num_threads())
     history = resume["progress"]["earlier"] if resume else []
     first_update = history[-1]["last_update"] if history else 0
     writer = SummaryWriter(

@@ -189,3 +189,12 @@ def test_a_record_without_steps_is_none(
     (tmp_path / "results/toy/scored-seed0.json").write_text(json.dumps(found))
     assert call(tmp_path, "--row", "scored") == 1
     assert "not a record of toy/scored" in capsys.readouterr().err
+
+
+def test_a_run_without_any_of_the_columns_is_no_success(
+    steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "metrics_of", lambda step, folder: {"other/rho": 0.5})
+    assert call(tmp_path, "--row", "scored") == 1
+    assert "its metrics.json has none of a/rho" in capsys.readouterr().err
+    assert not (tmp_path / "results/toy").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -187,6 +188,8 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(
     resumed = run_train("--resume", "run")
     assert resumed.code == 0, resumed.stderr
     assert f"update {int(found[1]) + 1}/" in resumed.stderr and f"update {found[1]}/" not in resumed.stderr
+    (note,) = json.loads((tmp_path / "run" / "config.json").read_text())["resumed"]
+    assert note["device"] == "cpu" and note["environment"]["torch"]
     assert_same_run(tmp_path / "run", uninterrupted(kind))
 
 

@@ -25,6 +25,7 @@ KEPT = (
     "device",
     "precision",
     "data",
+    "resumed",
     "rows",
     "set",
 )  # of a step's config.json, beside its flags

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.rows import records, row_of, source_of
-from experiments.rows.row import PLACEHOLDER, Row, Step, fill, needs
+from experiments.rows import TABLES, records, row_of, source_of
+from experiments.rows.row import PLACEHOLDER, Row, Step, fill, needs, values
 from sbert.errors import RunError, UsageError
 from sbert.flag_checks import parse
 from sbert.jsonfile import read_json
@@ -213,6 +213,12 @@ class Runner:
             words = self.command(key, seed, number, python="python")
             facts = records.step_facts(config_of(step, folder), words, self.runs_dir)
             steps.append({**facts, "metrics": metrics_of(step, folder)})
+        table = TABLES[key.partition("/")[0]]
+        if not row_of(key).steps[-1].writes and all(
+            value is None for value in values(table, steps[-1]["metrics"]).values()
+        ):
+            wanted = ", ".join(metric for column in table.columns for metric in column.metrics)
+            raise RowFailed(f"its metrics.json has none of {wanted}")
         return records.write(self.folder_of_records, key, seed, steps, self.changed)
 
 
