@@ -24,7 +24,7 @@ from typing import Any
 from data.examples import DataError, Example
 from data.files import write_text_atomically
 from data.sets_paper import AFS_TOPICS
-from sbert.errors import RunError, UsageError
+from sbert.errors import Interrupted, RunError, UsageError
 from sbert.flag_checks import parse
 from sbert.flag_parser import Parser
 from sbert.flag_parser import build_parser as build_train_parser
@@ -122,10 +122,12 @@ def run_fold(fold: Fold, folder: Path, given: dict[str, Any]) -> dict[str, float
             write_text_atomically(folder / f"{name}.jsonl", lines)
         begun = (run / "config.json").exists()
         code = train.main(["--resume", str(run)] if begun else train_words(given, folder))
+        if code == 2:
+            raise UsageError(f"fold {fold.name}: train.py does not take these flags for pairs with scores")
+        if code >= 128:  # a signal: train.py has saved and said so
+            raise Interrupted(code - 128, 0, run)
         if code:
-            raise RunError(
-                f"fold {fold.name}: train.py ended with {code}; the same command goes on with this fold"
-            )
+            raise RunError(f"fold {fold.name}: train.py ended with {code}")
     found, suffix = read_json(metrics), "" if given.get("arch") == "cross" else "_cosine"
     values = {name: found.get(f"test/{name}{suffix}") for name in ("pearson", "spearman")}
     return {name: math.nan if value is None else value for name, value in values.items()}
@@ -202,6 +204,9 @@ def table_of(folds: Sequence[Fold], found: dict[str, dict[str, float]], metrics:
 def main(argv: Sequence[str]) -> int:
     try:
         print(run(argv))
+    except Interrupted as stop:
+        print("afs: stopped; the same command goes on with this fold", file=sys.stderr)
+        return 128 + stop.signum
     except UsageError as error:
         print(f"afs: error: {error}", file=sys.stderr)
         return 2
@@ -212,4 +217,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("afs: stopped; the same command goes on with this fold", file=sys.stderr)
+        code = 130
+    raise SystemExit(code)

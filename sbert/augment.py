@@ -2,7 +2,8 @@
 
 Augmented SBERT (Thakur et al. 2021, arXiv 2010.08240): sentences of the gold set are paired anew, by BM25 and by
 embedding, because pairs drawn at random are nearly all unrelated; the teacher scores them; the student trains on gold
-and silver together. The other way round a bi-encoder's cosines teach a cross-encoder what similarity is. And margins for distillation on triplets (Hofstätter et al. 2020, arXiv 2010.02666).
+and silver together. The other way round a bi-encoder's cosines teach a cross-encoder what similarity is. And margins
+for distillation on triplets (Hofstätter et al. 2020, arXiv 2010.02666).
 
 Shape letters: N sentences, D embedding width.
 """

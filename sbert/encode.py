@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from sbert.precision import DTYPES, MANY, autocast, choose_attention, has_fused_attention, with_half_encoder
+from sbert.precision import DTYPES, MANY, autocast, choose_attention, with_half_encoder
 from sbert.progress import Progress
 
 if TYPE_CHECKING:
@@ -200,14 +200,13 @@ def run_batches(
         copied = precision != "fp32" and sum(lengths) >= MANY
         network = with_half_encoder(model, DTYPES[precision]) if copied else model
         casting = "fp32" if copied else precision
-        fused = copied and has_fused_attention(network.model)
         with Progress(len(ids), unit, shown=progress) as bar:
             for batch in length_sorted_batches(lengths, budget):
                 kinds = None if types is None else [types[i] for i in batch]
                 padded = pad([ids[i] for i in batch], pad_id, side, kinds)
                 features = {k: v.to(device, non_blocking=True) for k, v in padded.items()}
                 computed += features["input_ids"].numel()
-                if fused:
+                if copied:
                     choose_attention(network.model, features["input_ids"].shape[1])
                 with autocast(device, casting):
                     vectors = forward(network, features)

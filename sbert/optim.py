@@ -51,16 +51,14 @@ def vocabulary_gradients(encoder: nn.Module, device: torch.device) -> Iterator[l
     """Word-embedding weights whose ``.grad`` is kept between updates (zeroed, never freed), for as long as this is entered.
 
     A batch looks up a few hundred of tens of thousands of rows, yet each backward pass through a table makes a gradient
-    of its whole size (47 MB for MiniLM), fills it with zeros and adds it up: a fifth of the time of training MiniLM on a
-    CPU. With ``sparse`` lookups only the rows that were used are added, to a gradient that is there already. The sums are
-    the same. On a GPU, where memory is fast, nothing is changed and the list is empty.
+    of its whole size (47 MB for MiniLM), fills it with zeros and adds it up, which on a CPU takes long
+    (experiments/LOG.md). With ``sparse`` lookups only the rows that were used are added, to a gradient that is there
+    already. The sums are the same. Elsewhere than on a CPU nothing is changed and the list is empty.
     """
+    embeddings = [m for m in encoder.modules() if isinstance(m, nn.Embedding) and device.type == "cpu"]
     tables = [
-        m
-        for m in encoder.modules()
-        if isinstance(m, nn.Embedding) and m.num_embeddings >= VOCABULARY and m.weight.requires_grad
+        m for m in embeddings if m.num_embeddings >= VOCABULARY and m.weight.requires_grad and not m.sparse
     ]
-    tables = [m for m in tables if device.type == "cpu" and not m.sparse]
     for table in tables:
         table.sparse, table.weight.grad = True, torch.zeros_like(table.weight)
     try:

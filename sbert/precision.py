@@ -2,8 +2,9 @@
 
 Training is AMP as the SBERT write-up uses it: fp32 weights, matrix products in half precision, losses, reductions and
 the optimizer in fp32. Encoding changes no weight, so many texts go through a copy of the encoder whose weights are half
-precision from the start: autocast would cast them again for every batch. For a few texts the copy costs more than it
-saves. Pooling, layers after it and classificationHead stay in fp32 either way; a library's own head is part of its encoder.
+precision from the start: autocast would cast them again for every batch. Pooling, layers after it and classificationHead
+stay in fp32 then; a library's own head is part of its encoder. For a few texts the copy costs more than it saves: they
+run under autocast.
 """
 
 import contextlib
@@ -68,16 +69,12 @@ SHORT = 128  # tokens
 
 
 def choose_attention(encoder: Any, width: int) -> None:
-    """On the CPU, plain matrix products for short batches: torch's fused kernel spends a quarter of a half-precision
-    encoder's time on attention over 20 tokens, where plain products need a tenth.
+    """On the CPU, plain matrix products for short batches and torch's fused attention for long ones: fused costs more than
+    it saves on sentences (experiments/LOG.md). Encoders with an attention of their own (MPNet, DeBERTa-v2) keep it.
 
-    encoder: a PreTrainedModel that ``has_fused_attention``. width: T of the batch.
+    encoder: a PreTrainedModel. width: T of the batch.
     """
     wanted = "eager" if width <= SHORT else "sdpa"
-    if encoder.config._attn_implementation != wanted:
+    now = encoder.config._attn_implementation
+    if encoder.device.type == "cpu" and encoder._supports_sdpa and now in ("eager", "sdpa") and now != wanted:
         encoder.set_attn_implementation(wanted)
-
-
-def has_fused_attention(encoder: Any) -> bool:
-    """Whether an encoder on the CPU was loaded with torch's fused attention: MPNet and DeBERTa-v2 have only their own."""
-    return encoder.device.type == "cpu" and encoder.config._attn_implementation == "sdpa"

@@ -225,8 +225,8 @@ def test_a_stopped_run_goes_on_and_repeats_no_fold(
         return genuine(given)
 
     monkeypatch.setattr(train, "main", main)
-    assert afs.main(argv) == 1
-    assert "fold gay-marriage: train.py ended with 130; the same command goes on" in capsys.readouterr().err
+    assert afs.main(argv) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "afs: stopped; the same command goes on with this fold"
     assert afs.main([*argv, "--lr", "1e-3"]) == 2
     assert "holds folds of another run: its train was" in capsys.readouterr().err
     assert afs.main(argv) == 0
@@ -315,3 +315,13 @@ def test_missing_data_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert afs.main(argv) == 1
     err = capsys.readouterr().err
     assert err.startswith("afs: error: ") and "ArgPairs_GC.csv" in err and not (tmp_path / "run").exists()
+
+
+def test_flags_that_pairs_with_scores_cannot_have_are_told_as_usage(
+    corpus: Path, tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = words(
+        corpus, tmp_path / "run", tiny_model_dir, "--protocol", "cross-topic", "--objective", "triplet"
+    )
+    assert afs.main(argv) == 2
+    assert "train.py does not take these flags for pairs with scores" in capsys.readouterr().err

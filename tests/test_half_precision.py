@@ -97,15 +97,17 @@ def test_a_few_texts_are_not_worth_a_copy(model: modelWithPooling, monkeypatch: 
     assert len(made) == 1
 
 
-@pytest.mark.parametrize("family, fused", [("bert", True), ("mpnet", False), ("deberta-v2", False)])
-def test_attention_is_chosen_only_where_there_is_a_choice(
-    family: str, fused: bool, tmp_path: Path, copied: None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("family", ["mpnet", "deberta-v2"])
+def test_an_attention_of_its_own_is_kept(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_tiny(tmp_path / family, family)
-    chosen: list[int] = []
-    monkeypatch.setattr("sbert.encode.choose_attention", lambda encoder, width: chosen.append(width))
-    encode(modelWithPooling.from_pretrained(tmp_path / family), TEXTS, precision="bf16")
-    assert bool(chosen) == fused
+    network = with_half_encoder(modelWithPooling.from_pretrained(tmp_path / family), torch.bfloat16)
+    asked: list[str] = []
+    monkeypatch.setattr(network.model, "set_attn_implementation", asked.append)
+    for width in (8, 200):
+        choose_attention(network.model, width)
+    assert not asked
 
 
 def test_threads_encode_at_once(model: modelWithPooling, copied: None) -> None:
