@@ -9,6 +9,7 @@ from itertools import chain
 import numpy as np
 
 SAMPLERS = ("length", "random")
+UNIT = 8  # passages of one topic that stand side by side
 WINDOW = 50  # batches; rows are grouped by length inside a window this wide, so that the order stays random
 
 
@@ -82,6 +83,29 @@ def _spread(keys: Sequence[Sequence[Hashable]], rng: np.random.Generator) -> lis
     return np.argsort(place, kind="stable").tolist()
 
 
+def batches_by_topic(
+    topics: Sequence[tuple[Hashable, Hashable]], batch_size: int, *, seed: int, epoch: int
+) -> list[list[int]]:
+    """Row numbers in batches that hold all rows of a passage, and up to UNIT passages of a topic, side by side.
+
+    topics: (topic, passage) of each row. For losses that take a batch for negatives: the nearest wrong passages are those
+    of the same topic (topic-aware sampling, Hofstätter et al. 2021, arXiv 2104.06967), and a passage with five questions is
+    encoded once for all of them. Every row is used once; a batch is full but for the last one.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    rows_of: dict[Hashable, dict[Hashable, list[int]]] = {}
+    for row, (topic, passage) in enumerate(topics):
+        rows_of.setdefault(topic, {}).setdefault(passage, []).append(row)
+    units: list[list[int]] = []
+    for passages in rows_of.values():
+        groups = list(passages.values())
+        order = [groups[i] for i in rng.permutation(len(groups))]
+        units += [list(chain(*order[i : i + UNIT])) for i in range(0, len(order), UNIT)]
+    rows = list(chain(*(units[i] for i in rng.permutation(len(units)))))
+    batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
 def mixed_batches(
     lengths: Sequence[Sequence[int]],
     batch_size: int,
@@ -90,17 +114,24 @@ def mixed_batches(
     epoch: int,
     sampler: str = "auto",
     keys: Sequence[Sequence[Sequence[Hashable]] | None] = (),
+    topics: Sequence[Sequence[tuple[Hashable, Hashable]] | None] = (),
 ) -> list[tuple[int, list[int]]]:
     """Batches of several sets in one shuffled order, (number of the set, its rows); each batch is of one set.
 
     A set gets batches in proportion to its size, because every row is used once. keys: of each set, what must not come
-    twice in a batch, or None. sampler "auto": no duplicates where a set has keys, else "length".
+    twice in a batch, or None. topics: (topic, passage) of each row, or None. sampler "auto": no duplicates where a set has
+    keys, else "length". Raises ValueError for "topics" on a set without.
     """
     plan: list[tuple[int, list[int]]] = []
     for number, rows_of_set in enumerate(lengths):
         own = keys[number] if number < len(keys) else None
         if sampler == "auto" and own is not None:
             batches = batches_without_duplicates(own, batch_size, seed=seed, epoch=epoch)
+        elif sampler == "topics":
+            about = topics[number] if number < len(topics) else None
+            if about is None:
+                raise ValueError(f"sampler 'topics': set {number} has no passages")
+            batches = batches_by_topic(about, batch_size, seed=seed, epoch=epoch)
         else:
             name = "length" if sampler == "auto" else sampler
             batches = batches_of_rows(rows_of_set, batch_size, seed=seed, epoch=epoch, sampler=name)

@@ -155,6 +155,10 @@ def build_source(dataset: AnySet, objective: Objective, model: Model, flags: Fla
     """The training set as the loop takes it: columns of texts, pairs, questions with passages or candidates."""
     if isinstance(objective, DenseObjective):
         return DenseSource.build(dataset, objective, flags.hard_negatives)
+    if flags.batch_sampler == "topics":
+        raise RunError(
+            f"--batch-sampler topics: {dataset.key} has no passages; allowed are auto, length, random"
+        )
     assert isinstance(dataset, data.DataSet)
     if isinstance(objective, CrossObjective):
         assert isinstance(model, CrossEncoder)

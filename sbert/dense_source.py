@@ -27,13 +27,15 @@ log = logging.getLogger("sbert")
 @dataclass
 class Rows:
     """questions: a text a row. right: a passage text a row. wrong: of each row any number. passage_of: the passage that
-    a text is (part of), where it is not itself one. answers: question -> all passages known to answer it."""
+    a text is (part of), where it is not itself one. answers: question -> all passages known to answer it. topic_of: the
+    article of a passage, where known."""
 
     questions: list[str] = field(default_factory=list)
     right: list[str] = field(default_factory=list)
     wrong: list[tuple[str, ...]] = field(default_factory=list)
     passage_of: dict[str, Hashable] = field(default_factory=dict)
     answers: dict[str, set[Hashable]] = field(default_factory=dict)
+    topic_of: dict[Hashable, Hashable] = field(default_factory=dict)
 
     def add(self, question: str, right: str, wrong: Sequence[str] = ()) -> None:
         self.questions.append(question)
@@ -77,6 +79,8 @@ def rows_of_retrieval(dataset: RetrievalSet, reader: modelWithPooling) -> Rows:
     for window, i in zip(windows, owner.tolist(), strict=True):
         parts.setdefault(wanted[i], []).append(window)
         rows.passage_of[window] = dataset.passages[wanted[i]].id
+    if dataset.articles:
+        rows.topic_of = {dataset.passages[i].id: dataset.passages[i].title for i in wanted}
     for question in dataset.questions:
         rows.answers.setdefault(question.text, set()).update(dataset.relevant[question.id])
         for passage in dataset.relevant[question.id]:
@@ -97,6 +101,9 @@ class DenseSource:
     passage_ids: dict[str, list[int]]
     lengths: list[int]
     keys: list[tuple[Hashable, ...]]  # what must not come twice in a batch: the question, the passage
+    topics: list[
+        tuple[Hashable, Hashable]
+    ]  # (article, passage) of each row; where no article is known, the passage
     truncated_share: float
     num_negatives: int
     padding: tuple[tuple[int, str], tuple[int, str]]  # (pad id, side) of questions and of passages
@@ -139,6 +146,7 @@ class DenseSource:
             passage_ids,
             [max(len(question_ids[q]), len(passage_ids[p])) for q, p in pairs],
             [(("question", q), ("passage", rows.passage(p))) for q, p in pairs],
+            [(rows.topic_of.get(p, p), p) for p in map(rows.passage, rows.right)],
             (cut_questions + cut_passages) / distinct,
             num_negatives,
             (_padding(asks), _padding(reads)),

@@ -9,7 +9,7 @@ from data import DataError
 from data.tasks import split_of, task_of
 from sbert.errors import UsageError
 from sbert.flag_parser import build_parser, suggestion
-from sbert.flags import DEFAULT_OBJECTIVE, OBJECTIVES, PER_STAGE, Flags
+from sbert.flags import DEFAULT_OBJECTIVE, IN_BATCH, OBJECTIVES, PER_STAGE, Flags
 
 CROSS_RETRIEVAL = (
     "{0} is retrieval data: a cross-encoder trains on the negatives that python -m experiments.mine --data {0} finds, "
@@ -88,6 +88,11 @@ def check(flags: Flags, given: set[str]) -> None:
     if "head_lr" in given and flags.arch == "bi" and not {"classification", "auto"} & set(objectives):
         raise UsageError(
             f"--head-lr is for --objective classification, or --arch cross; this run has {', '.join(objectives)}"
+        )
+    if flags.batch_sampler == "topics" and (flags.arch == "cross" or set(objectives) - {*IN_BATCH, "auto"}):
+        raise UsageError(
+            f"--batch-sampler topics is for --arch bi --objective {' and '.join(IN_BATCH)}, whose batch is the negatives; "
+            f"this run has --arch {flags.arch}, {', '.join(objectives)}"
         )
     check_one_head(flags.arch, [objective for objective in objectives if objective != "auto"])
     if flags.patience and flags.select_on == "last":

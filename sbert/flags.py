@@ -293,9 +293,9 @@ class Flags:
     batch_sampler: str = _flag(
         "optimisation",
         "length: batches of texts of like length; random: not; auto: length, or, where the batch is the negatives, "
-        "no question and no passage twice in a batch",
+        "no question and no passage twice in a batch; topics: a passage with all its questions, beside others of its article",
         "auto",
-        choices=("auto", "length", "random"),
+        choices=("auto", "length", "random", "topics"),
     )
     seed: int = _flag(
         "optimisation",

@@ -73,6 +73,7 @@ class Settings:
             epoch=epoch,
             sampler=self.sampler,
             keys=[source.keys for source in sources],
+            topics=[source.topics for source in sources],
         )
 
     def epoch_starts(self, sources: Sequence[TrainingSource]) -> list[int]:

@@ -32,6 +32,7 @@ class PairSource:
     pad_id: int
     side: str
     keys = None
+    topics = None
 
     @classmethod
     def build(cls, dataset: DataSet, objective: CrossObjective, model: CrossEncoder) -> "PairSource":
@@ -82,6 +83,7 @@ class RankingSource:
     lengths: list[int]
     truncated_share: float
     keys = None
+    topics = None
 
     @classmethod
     def build(cls, dataset: DataSet, objective: CrossObjective, model: CrossEncoder) -> "RankingSource":

@@ -44,6 +44,10 @@ class TrainingSource(Protocol):
     def keys(self) -> Sequence[Sequence[Hashable]] | None:
         """What must not come twice in a batch, of each row; None where the rows of a batch do not meet."""
 
+    @property
+    def topics(self) -> Sequence[tuple[Hashable, Hashable]] | None:
+        """(topic, passage) of each row, for batches of near passages; None where rows have no passages."""
+
     def batch(self, rows: Sequence[int], device: torch.device) -> Batch: ...
 
 
@@ -60,6 +64,7 @@ class Source:
     pad_id: int
     side: str
     keys = None
+    topics = None
 
     @classmethod
     def build(cls, dataset: DataSet, objective: Objective, tokenizing_model: modelWithPooling) -> "Source":

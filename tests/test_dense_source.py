@@ -1,5 +1,6 @@
 """Batches of questions and passages: what stands in the answer, what is drawn, what long passages become."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,9 @@ def test_what_cannot_be_trained_on(encoder: modelWithPooling) -> None:
         source(encoder, DataSet("made-up", "all", "sts", "en", [Example(("a", "b"), 0.5)], {}))
     with pytest.raises(RunError, match="no question has a passage"):
         source(encoder, ranking((("who sat", "a dog"), (0.0,))))
+
+
+def test_topics_are_the_articles_where_they_are_known(encoder: modelWithPooling) -> None:
+    known = replace(retrieval(), articles=("A", "B"))
+    assert source(encoder, known).topics == [("A", "p1"), ("A", "p1"), ("A", "p2"), ("B", "p3")]
+    assert source(encoder, retrieval()).topics == [("p1", "p1"), ("p1", "p1"), ("p2", "p2"), ("p3", "p3")]

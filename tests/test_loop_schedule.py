@@ -163,5 +163,5 @@ def test_flags_offer_what_there_is() -> None:
     choices = {f.name: f.metadata.get("choices") for f in fields(flags.Flags)}
     assert choices["pooling"] == flags.POOLINGS == tuple(POOLINGS)
     assert choices["concat"] == flags.CONCATENATIONS == tuple(CONCATENATIONS)
-    assert choices["batch_sampler"] == ("auto", *SAMPLERS)
+    assert choices["batch_sampler"] == ("auto", *SAMPLERS, "topics")
     assert choices["precision"] == ("auto", *DTYPES)

@@ -152,7 +152,9 @@ def test_a_trial_is_not_taken_for_another(
     assert call(tmp_path, "--row", "two", "--seed", "1", "--model", "M2", "--again") == 0
 
 
-@pytest.mark.parametrize("flag", runner.DECIDED)
+@pytest.mark.parametrize(
+    "flag", ["--model", "--seed", "--output-dir", "--run-name", "--resume", "--eval-only", "--data-dir"]
+)
 def test_what_the_row_decides_cannot_be_given_after_the_dashes(
     steps: Steps, tmp_path: Path, flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,14 @@ from itertools import chain, pairwise
 import numpy as np
 import pytest
 
-from data.sampler import SAMPLERS, WINDOW, batches_of_rows, batches_without_duplicates, mixed_batches
+from data.sampler import (
+    SAMPLERS,
+    WINDOW,
+    batches_by_topic,
+    batches_of_rows,
+    batches_without_duplicates,
+    mixed_batches,
+)
 
 LESS_PADDING = 8  # times less with the length sampler, on the lengths below
 
@@ -165,3 +172,40 @@ def test_auto_takes_keys_where_there_are_any() -> None:
     assert sorted(other) == sorted(alone)
     asked = mixed_batches(lengths, 8, seed=0, epoch=0, sampler="random", keys=[keys, None])
     assert len(asked) == 5 + 3  # keys are not looked at
+
+
+# ---------------------------------------------------------------- topics
+
+TOPICS = [(f"t{i % 3}", f"p{i % 60}") for i in range(300)]  # 3 topics of 20 passages of 5 rows
+
+
+def test_topics_keep_the_rows_of_a_passage_together() -> None:
+    """Eight passages of five rows are a unit: batches of 40 hold one topic each, but for what 20 = 8 + 8 + 4 leaves."""
+    batches = batches_by_topic(TOPICS, 40, seed=1, epoch=0)
+    assert sorted(row for batch in batches for row in batch) == list(range(300))
+    assert sorted(map(len, batches)) == [20] + [40] * 7
+    passages = [{TOPICS[row][1] for row in batch} for batch in batches]
+    # a passage is cut only where a batch ends, and 5 divides 40
+    assert sum(map(len, passages)) == 60
+    assert max(len({TOPICS[row][0] for row in batch}) for batch in batches) <= 3
+
+
+def test_topics_put_near_passages_into_one_batch() -> None:
+    topics = [(f"t{i // 40}", f"p{i // 5}") for i in range(400)]  # 10 topics of 8 passages: a unit each
+    for rows in batches_by_topic(topics, 80, seed=2, epoch=1):
+        assert len({topics[row][0] for row in rows}) == 2
+        assert len({topics[row][1] for row in rows}) == 16
+
+
+def test_topics_repeat_by_seed_and_epoch() -> None:
+    plans = [batches_by_topic(TOPICS, 32, seed=3, epoch=epoch) for epoch in (0, 0, 1)]
+    assert plans[0] == plans[1] != plans[2]
+    assert plans[0] != batches_by_topic(TOPICS, 32, seed=4, epoch=0)
+
+
+def test_mixed_batches_by_topic_need_topics() -> None:
+    lengths = [[3] * 300]
+    plan = mixed_batches(lengths, 32, seed=3, epoch=0, sampler="topics", keys=[None], topics=[TOPICS])
+    assert plan == [(0, rows) for rows in batches_by_topic(TOPICS, 32, seed=3, epoch=0)]
+    with pytest.raises(ValueError, match="set 0 has no passages"):
+        mixed_batches(lengths, 32, seed=3, epoch=0, sampler="topics", topics=[None])

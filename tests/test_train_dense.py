@@ -28,6 +28,7 @@ def weights(model: torch.nn.Module) -> torch.Tensor:
     "more",
     [
         ("--objective", "ranking", "--symmetric", "--matryoshka", 32, 8),
+        ("--objective", "ranking", "--batch-sampler", "topics"),
         ("--objective", "mega-batch-margin", "--cache-rows", 3, "--similarity", "dot"),
         (),
     ],
@@ -158,6 +159,10 @@ USAGE = {
     "margin": (
         ["--train-data", "samples-mrc-en", "--positive-margin", "0.5"],
         "--positive-margin is for --objective mega-batch-margin; this run has ranking",
+    ),
+    "topics": (
+        ["--train-data", "samples-sts", "--batch-sampler", "topics"],
+        "--batch-sampler topics is for --arch bi --objective ranking and mega-batch-margin",
     ),
     "symmetric": (
         ["--arch", "cross", "--train-data", "samples-sts", "--symmetric"],
