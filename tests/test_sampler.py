@@ -197,6 +197,13 @@ def test_topics_put_near_passages_into_one_batch() -> None:
         assert len({topics[row][1] for row in rows}) == 16
 
 
+def test_topics_larger_than_a_unit_are_spread() -> None:
+    """Topics of two units: batches of two units mix topics, and no topic is one block of the epoch."""
+    topics = [(f"t{i // 80}", f"p{i // 5}") for i in range(800)]
+    counts = [len({topics[row][0] for row in rows}) for rows in batches_by_topic(topics, 80, seed=2, epoch=0)]
+    assert max(counts) == 2 and sum(count == 2 for count in counts) > 5
+
+
 def test_topics_repeat_by_seed_and_epoch() -> None:
     plans = [batches_by_topic(TOPICS, 32, seed=3, epoch=epoch) for epoch in (0, 0, 1)]
     assert plans[0] == plans[1] != plans[2]
