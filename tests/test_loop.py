@@ -276,6 +276,8 @@ def test_trains_on_cuda(precision: str) -> None:
 class Keyed:
     """A training set of which only some rows may meet in a batch; it counts what it is asked for."""
 
+    topics = None
+
     def __init__(self, plain: Source, keys: list[tuple[str, ...]]) -> None:
         self.plain, self.keys, self.asked = plain, keys, []
         self.name, self.lengths, self.truncated_share = plain.name, plain.lengths, plain.truncated_share
