@@ -5,6 +5,7 @@ from experiments.rows import (
     korean,
     objectives,
     released,
+    retrieval,
     table1,
     table2,
     table3,
@@ -30,6 +31,7 @@ TABLES: dict[str, Table] = {
         objectives,
         cross,
         korean,
+        retrieval,
         writeups,
     )
 }

@@ -1,0 +1,121 @@
+"""Retrieve and re-rank: one system a row, each on the test questions of its set. A table of ours."""
+
+from experiments.rows.row import Column, Row, Step, Table, module, train
+
+# what a row's last step may print; of several, the one that has been through most counts
+SYSTEMS = ("hybrid + blend", "hybrid + rerank", "hybrid", "dense", "bm25")
+SHOWN = {"R@1": "recall@1", "R@20": "recall@20", "MRR@10": "mrr@10", "nDCG@10": "ndcg@10"}
+COLUMNS = tuple(
+    Column(title, tuple(f"{system}/{metric}" for system in SYSTEMS), f"{title} x 100")
+    for title, metric in SHOWN.items()
+)
+SETS = {
+    "squad": "SQuAD",
+    "korquad": "KorQuAD, test articles",
+    "nfcorpus": "NFCorpus",
+    "scifact": "SciFact",
+}
+SYSTEM_NAMES = {"bm25": "BM25", "dense": "MiniLM as it is", "hybrid": "both, fused"}
+SEEDS = (1, 2, 3)
+MINED = "{row:retrieval/squad-mined}/mined.jsonl"
+TRAINED = "{row:retrieval/squad-topics#1}/model"
+LAST = "--threads 1 --precision bf16 --eval-data --dev-data --select-on last"
+FEW = f"--train-limit 2000 --batch-size 32 --lr 2e-5 --epochs 1 {LAST}"
+TOPICS = (
+    "--train-data squad --objective ranking --batch-sampler topics --batch-size 128 --lr 1e-4 --epochs 3 --threads 1 "
+    "--precision bf16 --seed {seed} --dev-data squad --select-on squad-dev/mrr@10 --eval-steps 0.34 --eval-data"
+)
+
+
+def retrieve(step: int, data: str, retriever: str, flags: str = "") -> Step:
+    """Step number ``step`` of a row. The weight of a fused system is chosen on the dev questions."""
+    weight = " --weight auto" if retriever == "hybrid" else ""
+    words = f"--data {data} --retriever {retriever}{weight} {flags} --threads 1 --output {{out}}/{step}"
+    return module("retrieve", words, "results.json")
+
+
+def _untrained(data: str, system: str) -> Row:
+    return Row(
+        f"{data}-{system}", f"{SETS[data]}: {SYSTEM_NAMES[system]}", "offline", (retrieve(1, data, system),)
+    )
+
+
+def _few(objective: str, hard: bool) -> Row:
+    """63 updates on the same 2,000 questions."""
+    of_its_own = " with a mined hard negative" if hard else ""
+    negatives = "--hard-negatives 1" if hard else "--hard-negatives 0"
+    return Row(
+        id=f"squad-{objective}{'-hard' if hard else ''}",
+        name=f"SQuAD: dense, {objective} on 2,000 questions{of_its_own}",
+        edition="offline",
+        steps=(
+            train(f"--train-data {MINED} --objective {objective} {negatives} {FEW}"),
+            retrieve(2, "squad", "dense", "--model {step1}/model"),
+        ),
+        seeds=SEEDS,
+    )
+
+
+ROWS = (
+    *(_untrained("squad", system) for system in SYSTEM_NAMES),
+    Row(
+        id="squad-mined",
+        name="SQuAD: hard negatives for the rows below, no figures",
+        edition="offline",
+        steps=(
+            module(
+                "mine",
+                "--data squad --split train --source bm25 dense --model minilm --num-negatives 4 --precision bf16 "
+                "--output {out}/1/mined.jsonl",
+                "mined.jsonl",
+            ),
+        ),
+    ),
+    *(_few(objective, hard) for objective in ("ranking", "mega-batch-margin") for hard in (False, True)),
+    Row(
+        id="squad-topics",
+        name="SQuAD: dense, ranking on all train questions, batches by topic",
+        edition="offline",
+        steps=(
+            Step("train.py", tuple(TOPICS.split())),
+            retrieve(2, "squad", "dense", "--model {step1}/model"),
+        ),
+        seeds=SEEDS,
+    ),
+    Row(
+        id="squad-topics-fused",
+        name="SQuAD: that and BM25, fused",
+        edition="offline",
+        steps=(retrieve(1, "squad", "hybrid", f"--model {TRAINED}"),),
+        seeds=SEEDS,
+    ),
+    Row(
+        id="squad-reranked",
+        name="SQuAD, 2,000 questions: that, the first 20 re-ranked and blended",
+        edition="offline",
+        steps=(
+            train(
+                f"--arch cross --model {{row:table2/cross-stsb-6}}/model --train-data {MINED} --objective ranking "
+                f"--num-negatives 0 --train-limit 6000 --batch-size 16 --lr 5e-5 --head-lr 1e-4 --epochs 1 {LAST}"
+            ),
+            retrieve(
+                2,
+                "squad",
+                "hybrid",
+                f"--model {TRAINED} --rerank {{step1}}/model --depth 20 --blend auto --sample 2000 --precision bf16",
+            ),
+        ),
+        seeds=(1,),
+    ),
+    *(_untrained("korquad", system) for system in ("bm25", "dense")),
+    *(_untrained(data, system) for data in ("nfcorpus", "scifact") for system in SYSTEM_NAMES),
+)
+
+TABLE = Table(
+    id="retrieval",
+    title="Retrieval",
+    columns=COLUMNS,
+    rows=ROWS,
+    note="Words for English, character bigrams for Korean under BM25. The encoder's publisher trained it on SQuAD's train "
+    "questions, among much else: on other articles than these. It has no Korean.",
+)
