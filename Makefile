@@ -4,6 +4,7 @@
 # make oracles-slow   dense retrieval on SQuAD, NFCorpus and SciFact: a quarter of an hour or more
 # make lint         ruff and mypy
 # make bench-peers  .venv-peers with sentence-transformers, for python -m experiments.bench --peer-python; nothing else uses it
+# make bench-backends  .venv-openvino and .venv-onnx, with its other backends, for --backend NAME=PYTHON
 # make clean        removes caches and the venv; runs/ and .venv-peers stay
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VENV_PEERS ?= .venv-peers
 
-.PHONY: quickstart test oracles oracles-slow lint bench-peers clean setup
+.PHONY: quickstart test oracles oracles-slow lint bench-peers bench-backends clean setup
 
 setup: $(STAMP)
 
@@ -43,6 +44,12 @@ bench-peers:
 	@test -x $(VENV_PEERS)/bin/python || $(PYTHON) -m venv $(VENV_PEERS)
 	$(VENV_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(VENV_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check sentence-transformers==6.2.0 accelerate datasets
+
+bench-backends:
+	@for name in openvino onnx; do test -x .venv-$$name/bin/python || $(PYTHON) -m venv .venv-$$name; done
+	.venv-openvino/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 sentence-transformers==6.2.0 "optimum-intel[openvino]"
+	.venv-openvino/bin/python -m pip uninstall --quiet --yes torchvision  # pulled in, and not of this torch
+	.venv-onnx/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 "sentence-transformers[onnx]>=5,<6"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

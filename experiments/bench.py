@@ -8,6 +8,9 @@
     python -m experiments.bench search                               # beside bm25s and FAISS: experiments.bench_search
 
 rerank scores the pairs of an STS set with a cross-encoder (--head native, or on ELECTRA: the peer reads no other).
+encode --task squad-passages takes long texts. --backend measures ours, in the last --precision, beside the peer's other
+backends as well, each with the interpreter that has it (make bench-backends): openvino, onnx, onnx-int8.
+Ours is also put beside the limit of the machine, and profiled: experiments.bench_limit.
 
 Equal on both sides: model, rows (one file read by both), batch size, updates, learning rate and its schedule, weight
 decay, clipping, seed, threads. Each side's own: how it batches. Ours groups by length when training and fills a token
@@ -21,11 +24,12 @@ import math
 import os
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +46,13 @@ PEERS = Path(__file__).resolve().parent / "peers"
 PURPOSE = "Speed beside sentence-transformers: same rows, same settings, in turn, in fresh processes."
 SETTINGS = ("model", "batch_size", "updates", "num_layers", "lr", "seed", "device", "limit", "rounds")
 HINT = "make bench-peers builds one in .venv-peers"
+BACKEND_HINT = "make bench-backends builds them in .venv-openvino and .venv-onnx"
 PEER_PACKAGES = ("sentence-transformers", "accelerate", "datasets")
+BACKENDS = {
+    "openvino": "openvino",
+    "onnx": "onnxruntime",
+    "onnx-int8": "onnxruntime",
+}  # the package each needs
 
 
 @dataclass(frozen=True)
@@ -51,13 +61,16 @@ class Task:
 
     train: str
     sts: str
+    passages: str = ""  # of encode: a retrieval set whose passages are encoded in place of the sentences
 
 
 TASKS = {
     "stsb": Task("stsb", "stsb"),
     "nli": Task("nli-en", "stsb"),
+    "squad-passages": Task("", "stsb", "squad"),
     "samples-sts": Task("samples-sts-en", "samples-sts-en"),  # embedded: for trying the benchmark out
     "samples-nli": Task("samples-nli-en", "samples-sts-en"),
+    "samples-passages": Task("", "samples-sts-en", "samples-mrc-en"),
 }
 
 
@@ -73,6 +86,13 @@ def build_parser() -> Parser:
     parser.add_argument("--model", default="minilm", help="minilm, a directory, or a hub id [minilm]")
     parser.add_argument("--task", nargs="+", choices=tuple(TASKS), default=["stsb"], help="[stsb]")
     parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32"], help="[fp32]")
+    parser.add_argument(
+        "--backend",
+        nargs="+",
+        default=[],
+        metavar="NAME=PYTHON",
+        help=f"of encode, the peer's other backends and an interpreter for each: {', '.join(BACKENDS)}",
+    )
     parser.add_argument("--rounds", type=_at_least(1), default=3, help="measurements of each side [3]")
     parser.add_argument("--updates", type=_at_least(0), default=300, help="of training; 0: one epoch [300]")
     parser.add_argument(
@@ -90,6 +110,9 @@ def build_parser() -> Parser:
         type=_at_least(0),
         default=0,
         help="only so many sentences, pairs or training rows (0: all) [0]",
+    )
+    parser.add_argument(
+        "--no-limit", action="store_true", help="leave out the limit of the machine and the profile"
     )
     parser.add_argument("--data", default=bench_search.DATA, help="set that search repeats [squad]")
     parser.add_argument(
@@ -130,8 +153,7 @@ def check(args: argparse.Namespace) -> None:
     bench_search.check(args, vars(build_parser().parse_args([args.what])))
     if args.what == "rerank" and args.model == "minilm":
         raise UsageError("rerank needs --model, the directory of a trained cross-encoder of one label")
-    if args.what != "train" and {"nli", "samples-nli"} & set(args.task):
-        raise UsageError(f"{args.what} takes the sentences of an STS set: --task stsb or samples-sts")
+    check_tasks(args)
     if not (0 < args.lr < math.inf):
         raise UsageError(f"--lr {args.lr}: must be above 0")
     args.threads = args.threads or cores()
@@ -139,14 +161,41 @@ def check(args: argparse.Namespace) -> None:
     if args.output.suffix != ".json":
         raise UsageError(f"--output {args.output}: must end in .json")
     if args.peer_python:
-        found = shutil.which(args.peer_python)
-        if found is None:
-            raise UsageError(f"--peer-python {args.peer_python}: no such interpreter ({HINT})")
-        args.peer_python = os.path.abspath(found)  # not resolved: a venv's python is a link
-        probe = f"from importlib.metadata import version as v; [v(p) for p in {PEER_PACKAGES}]"
-        if subprocess.run([args.peer_python, "-c", probe], capture_output=True).returncode:
-            needed = ", ".join(PEER_PACKAGES)
-            raise UsageError(f"--peer-python {args.peer_python}: has not all of {needed} ({HINT})")
+        args.peer_python = interpreter("--peer-python", args.peer_python, PEER_PACKAGES, HINT)
+    backends = dict(word.partition("=")[::2] for word in args.backend)
+    for name, python in backends.items():
+        if name not in BACKENDS or not python or args.what != "encode":
+            raise UsageError(
+                f"--backend {name}={python}: allowed are {', '.join(BACKENDS)}, of encode, each =PYTHON"
+            )
+        packages = ("sentence-transformers", BACKENDS[name])
+        backends[name] = interpreter(f"--backend {name}", python, packages, BACKEND_HINT)
+    args.backend = backends
+
+
+def check_tasks(args: argparse.Namespace) -> None:
+    """Raises UsageError where a task has not what is measured."""
+    for name in args.task:
+        task = TASKS[name]
+        fits = {"train": bool(task.train), "rerank": bool(task.sts and not task.passages), "encode": True}
+        nli = args.what != "train" and task.train.startswith(("nli", "samples-nli"))
+        if nli or not fits.get(args.what, True):
+            allowed = "stsb, samples-sts" + {"train": ", nli, samples-nli"}.get(
+                args.what, ", squad-passages, samples-passages" if args.what == "encode" else ""
+            )
+            raise UsageError(f"--task {name}: of {args.what}, allowed are {allowed}")
+
+
+def interpreter(flag: str, python: str, packages: Sequence[str], hint: str) -> str:
+    """The absolute path of an interpreter that has the packages. Raises UsageError."""
+    found = shutil.which(python)
+    if found is None:
+        raise UsageError(f"{flag} {python}: no such interpreter ({hint})")
+    probe = f"from importlib.metadata import version as v; [v(p) for p in {tuple(packages)}]"
+    path = os.path.abspath(found)  # not resolved: a venv's python is a link
+    if subprocess.run([path, "-c", probe], capture_output=True).returncode:
+        raise UsageError(f"{flag} {python}: has not all of {', '.join(packages)} ({hint})")
+    return path
 
 
 def default_output(args: argparse.Namespace) -> Path:
@@ -181,14 +230,17 @@ def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
         for name in args.task:
             path = Path(folder) / f"{name}.json"
             work = write_rows(args, name, path)
-            for precision in args.precision:
-                cell: dict[str, Any] = {"task": name, "precision": precision, **work, "rounds": []}
+            backends = [(args.precision[-1], backend) for backend in args.backend]
+            for precision, backend in [*((precision, "torch") for precision in args.precision), *backends]:
+                cell = {"task": name, "precision": precision, "backend": backend, **work, "rounds": []}
                 record["cells"].append(cell)
                 for number in range(1, args.rounds + 1):
-                    cell["rounds"].append(measure_round(args, path, precision, work, folder))
+                    cell["rounds"].append(measure_round(args, path, cell, work, folder))
                     cell["summary"] = summarize(cell["rounds"])
                     _write(partial, record)
                     print(progress_line(args, cell, number), file=sys.stderr)
+                if backend == "torch" and args.device == "cpu" and not args.no_limit:
+                    add_limit(args, path, cell, work)
     record["ours_over_peer_default"] = against_default(record["cells"])
     _write(args.output, record)
     partial.unlink(missing_ok=True)
@@ -214,11 +266,16 @@ def write_rows(args: argparse.Namespace, name: str, path: Path) -> dict[str, Any
     task = TASKS[name]
     splits = {s: data.load(task.sts, s, data_dir=args.data_dir) for s in ("train", "dev", "test")}
     quality = "dev" if args.what == "train" else "test"
-    used = list(splits.values())
+    used: list[Any] = list(splits.values())
     metric = "spearman" if args.what == "rerank" else "spearman_cosine"
     work: dict[str, Any] = {"quality_of": f"{splits[quality].key}/{metric}"}
     content: dict[str, Any] = {split: columns(dataset) for split, dataset in splits.items()}
-    if args.what == "encode":
+    if args.what == "encode" and task.passages:
+        pool = data.load_retrieval(task.passages, "test", data_dir=args.data_dir)
+        content["sentences"] = [passage.text for passage in pool.passages][: args.limit or None]
+        used = [splits["test"], pool]
+        work |= {"sentences": len(content["sentences"])}
+    elif args.what == "encode":
         texts = dict.fromkeys(text for s in used for example in s.examples for text in example.texts)
         content["sentences"] = list(texts)[: args.limit or None]
         work |= {"sentences": len(content["sentences"])}
@@ -253,10 +310,8 @@ def columns(dataset: DataSet) -> dict[str, list[Any]]:
     }
 
 
-def measure_round(
-    args: argparse.Namespace, rows: Path, precision: str, work: dict[str, Any], folder: str
-) -> dict[str, Any]:
-    """Ours, then the peer. Raises RunError when a process fails or the two did not do the same work."""
+def worker_flags(args: argparse.Namespace, rows: Path, precision: str, work: Mapping[str, Any]) -> list[str]:
+    """What every process of a cell is told."""
     flags = ["--rows", str(rows), "--model", args.model, "--precision", precision, "--device", args.device]
     flags += ["--batch-size", str(args.batch_size)]
     if args.num_layers:
@@ -264,16 +319,37 @@ def measure_round(
     if args.what == "train":
         flags += ["--epochs", str(work["epochs"]), "--updates", str(work["updates"])]
         flags += ["--lr", str(args.lr), "--seed", str(args.seed)]
+    return flags
+
+
+def measure_round(
+    args: argparse.Namespace, rows: Path, cell: Mapping[str, Any], work: Mapping[str, Any], folder: str
+) -> dict[str, Any]:
+    """Ours, then the peer. Raises RunError when a process fails or the two did not do the same work."""
+    flags = worker_flags(args, rows, cell["precision"], work)
     words = [sys.executable, "-m", "experiments.bench_worker", args.what, *flags]
     sides = {"ours": measure(words, args.threads, str(ROOT))}
-    if args.peer_python:
-        words = [args.peer_python, str(PEERS / f"{args.what}_peer.py"), *flags]
+    backend = cell["backend"]
+    python = args.backend.get(backend, args.peer_python)
+    if python:
+        words = [python, str(PEERS / f"{args.what}_peer.py"), *flags]
+        words += ["--backend", backend] if args.what == "encode" else []
         sides["peer"] = measure(words, args.threads, folder)
         for name in ("threads", "device", "updates"):
             ours, peer = (sides[side].get(name) for side in ("ours", "peer"))
             if ours != peer:
                 raise RunError(f"not the same work: {name} is {ours} on our side, {peer} on the peer's")
     return sides
+
+
+def add_limit(args: argparse.Namespace, rows: Path, cell: dict[str, Any], work: Mapping[str, Any]) -> None:
+    """What the machine could do, the share of it that ours reached, and where the rest goes; of BERT's shapes only."""
+    flags = worker_flags(args, rows, cell["precision"], work)
+    words = [sys.executable, "-m", "experiments.bench_limit", args.what, *flags]
+    found = measure(words, args.threads, str(ROOT))
+    seconds = statistics.median(found_round["ours"]["seconds"] for found_round in cell["rounds"])
+    cell |= found
+    cell["share_of_limit"] = found["limit"]["seconds"] / seconds
 
 
 def measure(words: Sequence[str], threads: int, folder: str) -> dict[str, Any]:
@@ -296,14 +372,14 @@ def environment_of(threads: int) -> dict[str, str]:
 def progress_line(args: argparse.Namespace, cell: dict[str, Any], number: int) -> str:
     found = cell["rounds"][-1]
     speeds = ", ".join(f"{side} {found[side]['per_second']:,.1f}/s" for side in found)
-    return f"{args.what} {cell['task']} {cell['precision']}, round {number}/{args.rounds}: {speeds}"
+    return f"{args.what} {cell['task']} {cell['precision']} {cell['backend']}, round {number}/{args.rounds}: {speeds}"
 
 
 def shown(argv: Sequence[str]) -> list[str]:
     """The command for the record: absolute paths, which mean nothing elsewhere, keep their last part."""
     out = []
     for word in argv:
-        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        flag, equals, value = word.partition("=") if "=" in word else ("", "", word)
         out.append(flag + equals + (f".../{Path(value).name}" if os.path.isabs(value) else value))
     return out
 

@@ -34,6 +34,8 @@ ELSEWHERE = (
     "lr",
     "device",
     "limit",
+    "backend",
+    "no_limit",
 )
 
 

@@ -49,12 +49,12 @@ def against_default(cells: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     default = {
         c["task"]: c["summary"]["peer"]["median"]
         for c in cells
-        if c["precision"] == "fp32" and "peer" in c["summary"]
+        if c["precision"] == "fp32" and c["backend"] == "torch" and "peer" in c["summary"]
     }
     return {
         f"{c['task']} {c['precision']}": c["summary"]["ours"]["median"] / default[c["task"]]
         for c in cells
-        if c["precision"] != "fp32" and c["task"] in default
+        if c["precision"] != "fp32" and c["backend"] == "torch" and c["task"] in default
     }
 
 
@@ -72,7 +72,7 @@ def bench_table(what: str, cells: Sequence[Mapping[str, Any]]) -> str:
                 [
                     cell["task"],
                     cell["precision"],
-                    side,
+                    side if cell["backend"] == "torch" or side == "ours" else f"peer, {cell['backend']}",
                     *(f"{found[side][name]:,.1f}" for name in ("median", "min", "max")),
                     *(f"{ratio[name]:.2f}" if ratio else "-" for name in ("median", "min", "max")),
                     percent(found[side]["quality"]["median"]),
@@ -83,4 +83,18 @@ def bench_table(what: str, cells: Sequence[Mapping[str, Any]]) -> str:
         f"\nours, {cell}, over the peer's default (fp32): {ratio:.2f}"
         for cell, ratio in against_default(cells).items()
     )
+    more += "".join(f"\n{limit_line(cell)}" for cell in cells if "limit" in cell)
     return f"{table(header, rows)}\n\nSpearman x 100: {measured}, median of the rounds{more}"
+
+
+def limit_line(cell: Mapping[str, Any]) -> str:
+    """What share of the machine's limit ours reached, and what the time of a sample of the work went to."""
+    groups = ", ".join(
+        f"{name} {100 * share:.0f} %" for name, share in cell["profile"].items() if share >= 0.01
+    )
+    limit = cell["limit"]
+    rate = limit["gflop"] / limit["seconds"]
+    return (
+        f"ours, {cell['task']} {cell['precision']}: {100 * cell['share_of_limit']:.0f} % of the limit, its matrix products "
+        f"at {rate:,.0f} GFLOP/s; its time: {groups}"
+    )

@@ -49,6 +49,12 @@ def test_lists_and_the_name_of_the_record() -> None:
         (["train", "--lr", "0"], "--lr"),
         (["train", "--lr", "nan"], "--lr"),
         (["encode", "--task", "nli"], "samples-sts"),
+        (["train", "--task", "squad-passages"], "samples-nli"),
+        (["rerank", "--model", "m", "--task", "squad-passages"], "samples-sts"),
+        (["encode", "--backend", "tensorrt=python"], "onnx-int8"),
+        (["encode", "--backend", "onnx"], "=PYTHON"),
+        (["train", "--backend", "onnx=python"], "of encode"),
+        (["encode", "--backend", "onnx=no-such-python"], "make bench-backends"),
         (["encode", "--output", "speed.txt"], ".json"),
     ],
 )
@@ -130,13 +136,18 @@ def test_ours_alone_has_no_ratio_and_no_peer_row() -> None:
     alone = [{"ours": {"per_second": 8.0, "quality": 0.5}}]
     found = summarize(alone)
     assert set(found) == {"ours"}
-    shown = bench_table("train", [{"task": "stsb", "precision": "fp32", "quality_of": "k", "summary": found}])
+    shown = bench_table(
+        "train",
+        [{"task": "stsb", "precision": "fp32", "backend": "torch", "quality_of": "k", "summary": found}],
+    )
     assert "ours" in shown and "\nstsb       fp32  peer" not in shown and "50.00" in shown
 
 
 def test_the_table_has_a_row_a_side() -> None:
-    cell = {"task": "stsb", "precision": "fp32", "quality_of": "k", "summary": summarize(rounds((9.0, 3.0)))}
+    cell = {"task": "stsb", "precision": "fp32", "backend": "torch", "quality_of": "k"}
+    cell["summary"] = summarize(rounds((9.0, 3.0)))
     ours, peer = bench_table("encode", [cell]).split("\n")[2:4]
+    assert "peer, onnx  " in bench_table("encode", [cell | {"backend": "onnx"}])
     assert ours.split() == ["stsb", "fp32", "ours", "9.0", "9.0", "9.0", "3.00", "3.00", "3.00", "50.00"]
     assert peer.split() == ["stsb", "fp32", "peer", "3.0", "3.0", "3.0", "-", "-", "-", "25.00"]
 
@@ -144,7 +155,13 @@ def test_the_table_has_a_row_a_side() -> None:
 def test_ours_in_bf16_over_the_peers_default_by_hand() -> None:
     """Ours 12 in bf16 against 3 of the peer in fp32: 4.00, whatever the peer does in bf16; a task without fp32: none."""
     cells = [
-        {"task": task, "precision": precision, "quality_of": "k", "summary": summarize(rounds(speeds))}
+        {
+            "task": task,
+            "precision": precision,
+            "backend": "torch",
+            "quality_of": "k",
+            "summary": summarize(rounds(speeds)),
+        }
         for task, precision, speeds in (
             ("stsb", "fp32", (9.0, 3.0)),
             ("stsb", "bf16", (12.0, 6.0)),
@@ -208,7 +225,18 @@ def test_ours_and_the_peer_take_turns_with_equal_flags(
     peer.write_text("#!/bin/sh\nexit 0\n")
     peer.chmod(0o755)
     output = tmp_path / "speed.json"
-    words = ["train", "--task", "samples-sts", "--updates", "3", "--rounds", "2", "--batch-size", "8"]
+    words = [
+        "train",
+        "--task",
+        "samples-sts",
+        "--updates",
+        "3",
+        "--rounds",
+        "2",
+        "--batch-size",
+        "8",
+        "--no-limit",
+    ]
     words += ["--model", str(tiny_model_dir), "--peer-python", str(peer), "--output", str(output)]
     assert bench.main(words) == 0
     assert [side for side, _ in started] == ["ours", "peer", "ours", "peer"]
@@ -222,8 +250,15 @@ def test_sides_that_did_different_work_are_not_compared(monkeypatch: pytest.Monk
     sides = iter([{"threads": 1, "updates": 3}, {"threads": 1, "updates": 2}])
     monkeypatch.setattr(bench, "measure", lambda *_: next(sides))
     args = arguments("train", "--peer-python", "python")
+    args.backend = {}
     with pytest.raises(bench.RunError, match="updates is 3 on our side, 2"):
-        bench.measure_round(args, Path("rows.json"), "fp32", {"epochs": 1, "updates": 3}, ".")
+        bench.measure_round(
+            args,
+            Path("rows.json"),
+            {"precision": "fp32", "backend": "torch"},
+            {"epochs": 1, "updates": 3},
+            ".",
+        )
 
 
 # ---------------------------------------------------------------- our side
@@ -231,7 +266,18 @@ def test_sides_that_did_different_work_are_not_compared(monkeypatch: pytest.Monk
 
 def test_encode_ours_alone(tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "new" / "speed.json"
-    words = ["encode", "--task", "samples-sts", "--limit", "20", "--rounds", "1", "--threads", "1"]
+    words = [
+        "encode",
+        "--task",
+        "samples-sts",
+        "--limit",
+        "20",
+        "--rounds",
+        "1",
+        "--threads",
+        "1",
+        "--no-limit",
+    ]
     assert bench.main([*words, "--model", str(tiny_model_dir), "--output", str(output)]) == 0
     shown = capsys.readouterr().out
     record = json.loads(output.read_text(encoding="utf8"))
@@ -276,3 +322,42 @@ def test_train_worker(
     assert measured["count"] in (12 * 16 - short, 12 * 16 - 2 * short)
     assert measured["per_second"] == pytest.approx(measured["count"] / measured["seconds"])
     assert -1 <= measured["quality"] <= 1
+
+
+def test_a_backend_has_rounds_and_an_interpreter_of_its_own(
+    tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the last precision, after the cells of the torch backend, ours in turn with it."""
+    started: list[tuple[str, ...]] = []
+
+    def measure(words: list[str], threads: int, folder: str) -> dict[str, Any]:
+        if not words[1].endswith("encode_peer.py"):
+            started.append(("ours", words[words.index("--precision") + 1]))
+            return {"per_second": 9.0, "quality": 0.5, "threads": 1, "seconds": 1.0}
+        started.append((Path(words[0]).name, words[-1]))
+        return {"per_second": {"torch": 3.0, "openvino": 6.0}[words[-1]], "quality": 0.5, "threads": 1}
+
+    monkeypatch.setattr(bench, "measure", measure)
+    for name in ("python", "python-openvino"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 0\n")
+        (tmp_path / name).chmod(0o755)
+    output = tmp_path / "speed.json"
+    words = ["encode", "--task", "samples-sts", "--rounds", "1", "--precision", "fp32", "bf16", "--no-limit"]
+    words += ["--peer-python", str(tmp_path / "python"), "--model", str(tiny_model_dir)]
+    words += ["--backend", f"openvino={tmp_path / 'python-openvino'}", "--output", str(output)]
+    assert bench.main(words) == 0
+    assert started[1::2] == [("python", "torch"), ("python", "torch"), ("python-openvino", "openvino")]
+    assert started[::2] == [("ours", "fp32"), ("ours", "bf16"), ("ours", "bf16")]
+    record = json.loads(output.read_text(encoding="utf8"))
+    assert [cell["summary"]["ratio"]["median"] for cell in record["cells"]] == [3.0, 3.0, 1.5]
+    assert record["ours_over_peer_default"] == {"samples-sts bf16": 3.0}
+    assert str(tmp_path) not in output.read_text(encoding="utf8")
+
+
+def test_passages_take_the_place_of_sentences(tmp_path: Path) -> None:
+    args = arguments("encode", "--task", "samples-passages", "--limit", "7")
+    work = bench.write_rows(args, "samples-passages", tmp_path / "rows.json")
+    content = json.loads((tmp_path / "rows.json").read_text(encoding="utf8"))
+    assert len(content["sentences"]) == work["sentences"] == 7
+    assert min(map(len, content["sentences"])) > 100 and content["test"]["first"]
+    assert set(work["data"]) == {"samples/mrc/en.json", "samples/sts/en-test.tsv"}

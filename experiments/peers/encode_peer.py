@@ -8,21 +8,25 @@ Its environment (make bench-peers builds it in .venv-peers):
     peers/bin/pip install sentence-transformers==6.2.0 accelerate datasets
 
 Timed is model.encode() with its tokenizing, after a warm-up. bf16 is the library's own way: model.bfloat16().
+--backend: the library's other backends, exported from the same model (onnx-int8: quantized dynamically, for AVX-512 VNNI); they compute
+in what precision they please, whatever --precision says.
 """
 
 import json
 import time
 
-from peer_model import load_model, parser, read_rows, setting, spearman, wait_for
+from peer_model import BACKENDS, load_exported, load_model, parser, read_rows, setting, spearman, wait_for
 
 WARM_UP_SENTENCES = 64
 
 
 def main() -> None:
-    args = parser(__doc__).parse_args()
+    flags = parser(__doc__)
+    flags.add_argument("--backend", choices=["torch", *BACKENDS], default="torch")
+    args = flags.parse_args()
     content = read_rows(args.rows)
-    model = load_model(args)
-    if args.precision == "bf16":
+    model = load_model(args) if args.backend == "torch" else load_exported(args)
+    if args.precision == "bf16" and args.backend == "torch":
         model.bfloat16()
     sentences = content["sentences"]
     options = {"batch_size": args.batch_size, "show_progress_bar": False}

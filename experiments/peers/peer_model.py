@@ -6,7 +6,10 @@ Only ever run by the peer's interpreter, never imported by this project.
 import argparse
 import json
 import platform
-from importlib.metadata import version
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import torch
 from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 
+BACKENDS = ["openvino", "onnx", "onnx-int8"]
 PACKAGES = (
     "sentence-transformers",
     "transformers",
@@ -24,6 +28,11 @@ PACKAGES = (
     "datasets",
     "numpy",
     "scipy",
+    "optimum",
+    "optimum-intel",
+    "optimum-onnx",
+    "openvino",
+    "onnxruntime",
 )
 
 
@@ -62,6 +71,23 @@ def load_model(args: argparse.Namespace, *, drop_normalize: bool = False) -> Sen
     return model
 
 
+def load_exported(args: argparse.Namespace) -> SentenceTransformer:
+    """The model at another backend of the library, exported anew from its torch weights."""
+    backend = args.backend.partition("-")[0]
+    options = {"device": args.device, "local_files_only": True, "backend": backend}
+    model = SentenceTransformer(args.model, model_kwargs={"export": True}, **options)
+    if args.backend != "onnx-int8":
+        return model
+    from sentence_transformers import export_dynamic_quantized_onnx_model
+
+    folder = tempfile.mkdtemp(dir=".")  # in the folder of this measurement, which is removed after it
+    model.save_pretrained(folder)
+    export_dynamic_quantized_onnx_model(model, "avx512_vnni", folder)
+    return SentenceTransformer(
+        folder, model_kwargs={"file_name": "onnx/model_qint8_avx512_vnni.onnx"}, **options
+    )
+
+
 def spearman(
     model: SentenceTransformer, columns: dict[str, list[Any]], known: dict[str, Any] | None = None
 ) -> float:
@@ -87,5 +113,11 @@ def setting(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | dict(_versions()),
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):  # an interpreter has one of the backends, or none
+            yield name, version(name)
