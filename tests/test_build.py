@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from experiments.record import _repeatable
-from sbert.build import resolve_device
+from sbert.build import build_objective, build_source, resolve_device
 from sbert.errors import RunError, UsageError
 from sbert.flag_checks import parse
 from sbert.model import modelWithPooling
@@ -152,3 +152,16 @@ def test_a_metric_that_is_never_a_number_keeps_the_last_model(tmp_path: Path) ->
     )
     assert progress.best is None
     assert len(encoder.saved) == 1, "saved once, at the end"
+
+
+def test_batches_by_topic_need_passages(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """What --objective auto makes of a file is known when the file is read: the flags alone let this pass."""
+    model = modelWithPooling.from_pretrained(tiny_model_dir)
+    argv = ["--train-data", write(tmp_path / "my.tsv", *STS), "--batch-sampler", "topics"]
+    (stage,) = stages(*argv)
+    flags = parse(argv)[0]
+    objective = build_objective(stage.objectives[0], model, flags)
+    with pytest.raises(RunError, match="topics: my has no passages; allowed are auto, length, random"):
+        build_source(stage.train[0], objective, model, flags)
+    flags = replace(flags, batch_sampler="length")
+    assert len(build_source(stage.train[0], objective, model, flags).lengths) == 10
