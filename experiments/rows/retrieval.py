@@ -96,7 +96,7 @@ ROWS = (
         steps=(
             train(
                 f"--arch cross --model {{row:table2/cross-stsb-6}}/model --train-data {MINED} --objective ranking "
-                f"--num-negatives 0 --train-limit 6000 --batch-size 16 --lr 5e-5 --head-lr 1e-4 --epochs 1 {LAST}"
+                f"--num-negatives 0 --train-limit 3000 --batch-size 8 --accumulation 2 --save-steps 0.1 --lr 5e-5 --head-lr 1e-4 --epochs 1 {LAST}"
             ),
             retrieve(
                 2,
