@@ -1,10 +1,10 @@
-"""How well clusters agree with known classes: the V-measure, in which MTEB reports clustering.
+"""How well what was found agrees with what is known: clusters with classes, mined pairs with labelled ones.
 
-Rosenberg and Hirschberg 2007: homogeneity, 1 - H(class | cluster) / H(class), asks that a cluster hold one class;
+V-measure, in which MTEB reports clustering: Rosenberg and Hirschberg 2007: homogeneity, 1 - H(class | cluster) / H(class), asks that a cluster hold one class;
 completeness, 1 - H(cluster | class) / H(cluster), that a class lie in one cluster; V is their harmonic mean.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -27,6 +27,24 @@ def v_measure(classes: Sequence[Hashable], clusters: Sequence[Hashable]) -> dict
     total = homogeneity + completeness
     v = 2 * homogeneity * completeness / total if total > 0 else 0.0
     return {"homogeneity": float(homogeneity), "completeness": float(completeness), "v_measure": float(v)}
+
+
+def average_precision(
+    pairs: Iterable[tuple[int, int]], gold: Collection[tuple[int, int]]
+) -> dict[str, float]:
+    """{"average_precision", "recall"} of pairs, best first: the mean, over the gold pairs, of the precision of the list up
+    to each (0 for one that is not in it), as in sentence-transformers' ParaphraseMiningEvaluator.
+
+    Raises ValueError where there are no gold pairs.
+    """
+    if not gold:
+        raise ValueError("no gold pairs: average precision is the mean over them")
+    hits, total = 0, 0.0
+    for taken, pair in enumerate(pairs, start=1):
+        if pair in gold:
+            hits += 1
+            total += hits / taken
+    return {"average_precision": total / len(gold), "recall": hits / len(gold)}
 
 
 def _numbered(names: Sequence[Hashable]) -> np.ndarray:

@@ -19,8 +19,12 @@ import numpy as np
 
 from sbert.retrieval.search import SHORTEST
 
-WORD = re.compile(r"\w+(?:[-'\u2019]\w+)*")
-BREAK = re.compile(r"[^\w\s'\u2019-]|[\r\n]|\s-+\s")  # no phrase goes across punctuation or a line's end
+APOSTROPHE = "['\u2019]"
+# don't, well-known; beside Hangul an apostrophe is a quotation mark
+WORD = re.compile(rf"\w+(?:-\w+|{APOSTROPHE}[a-zA-Z]+)*")
+INSIDE = f"(?<=[a-zA-Z]){APOSTROPHE}(?=[a-zA-Z])"
+# no phrase goes across punctuation or a line's end
+BREAK = re.compile(rf"(?!{INSIDE})[^\w\s-]|[\r\n]|\s-+\s")
 STOP = (
     "a about after again all almost also although always am an and any are as at be because been before being but by can "
     "could did do does during each even every few for from had has have he her here his how i if in into is it its just "

@@ -88,13 +88,20 @@ def draw_heat_map(path: Path, similarities: np.ndarray, texts: Sequence[str]) ->
     _save(path, draw, (size + 1, size))
 
 
+def check_matplotlib() -> None:
+    """Raises RunError with the command that installs it where it is missing."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise RunError(f"a picture needs matplotlib: {INSTALL}") from None
+
+
 def _save(path: Path, draw: Callable[[Any], None], size: tuple[float, float]) -> None:
     """Writes the PNG, the same bytes for the same input."""
-    try:
-        from matplotlib import font_manager, rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise RunError(f"{path}: a picture needs matplotlib: {INSTALL}") from None
+    check_matplotlib()
+    from matplotlib import font_manager, rc_context
+    from matplotlib.figure import Figure
+
     installed = {font.name for font in font_manager.fontManager.ttflist}
     fonts = [PLAIN, *(name for name in WITH_HANGUL if name in installed)]
     with rc_context({"font.family": fonts}):

@@ -4,7 +4,8 @@
 samples-sts-en, stsb-dev, nli-en     a set of sentence pairs: its distinct sentences
 samples-mrc-en, squad, scifact       a retrieval set: the passages that it searches, labelled by their titles
 trec, mr, subj                       a transfer task: its texts, labelled by their classes
-my.jsonl                             a row of {"text", "id", "title", "label"}, the last three if they like
+my.jsonl                             a row of {"text", "id", "title", "label"}, the last three if they like; the title
+                                     is put before the text
 my.tsv, my.csv, my.jsonl             a file of named columns (data/readers/own.py): its distinct texts
 my.txt, or any other file            a text a line
 table.txt#2                          the second column of a tab-separated file
@@ -27,7 +28,7 @@ from data.locate import data_dirs, read_local
 from data.readers.text import Raw, identifier, sentence, sentence_or_blank, short
 from data.registry import format_of
 from data.retrieval import is_own
-from data.senteval import SENTEVAL_SETS, load_senteval
+from data.senteval import SENTEVAL_SETS, TASKS, load_senteval
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,17 @@ def _read(name: str, data_dir: str | None) -> Texts:
 def _of_a_set(name: str, data_dir: str | None) -> Texts:
     """Of a registered set, of pairs or for retrieval; the error of an unknown name lists both kinds."""
     try:
-        known = format_of(name) or data.parse_name(name)
-    except data.UnknownName:
-        known = None
-    if known:
+        data.parse_name(name)
         return _of_pairs(load(name, data_dir=data_dir))
-    pool = data.load_retrieval(name, data_dir=data_dir)
+    except data.UnknownName:
+        pass
+    try:
+        pool = data.load_retrieval(name, data_dir=data_dir)
+    except data.UnknownName:
+        if "/" in name or Path(name).suffix:
+            raise DataError(f"{name}: cannot be read (No such file or directory)") from None
+        sets = [*data.SETS, *data.retrieval_names(), *TASKS]
+        raise data.UnknownName(name, sets, "a file of texts") from None
     titles = [passage.title for passage in pool.passages]
     ids = [passage.id for passage in pool.passages]
     return Texts(pool.key, pool.texts, ids, titles, titles if any(titles) else [], pool.files)
@@ -114,6 +120,8 @@ def _of_pairs(dataset: DataSet) -> Texts:
 
 
 def _of_classes(dataset: DataSet) -> Texts:
+    if any(len(example.texts) > 1 for example in dataset.examples):  # mrpc
+        return _of_pairs(dataset)
     texts = [example.texts[0] for example in dataset.examples]
     labels = [str(example.label) for example in dataset.examples]
     return Texts(dataset.key, texts, _numbers(texts), labels=labels, files=dataset.files)
@@ -143,13 +151,15 @@ def _of_objects(raw: Raw, name: str) -> Texts:
         given["label"] = row.get("label", "")
         for key, value in given.items():
             columns[f"{key}s"].append(readers[key](raw, f"{line}: {key}", value))
+        columns["texts"][-1] = f"{columns['titles'][-1]} {columns['texts'][-1]}".strip()
         if columns["ids"][-1] in seen:
             raw.fail(
                 line, f"id {short(columns['ids'][-1])} stands in an earlier line; every text needs its own"
             )
         seen.add(columns["ids"][-1])
     labels = columns.pop("labels")
-    return Texts(Path(name).name, **columns, labels=labels if any(labels) else [], files={name: raw.sha256})
+    named = replace(Texts(Path(name).name, [], []), **columns)  # type: ignore[arg-type]
+    return replace(named, labels=labels if any(labels) else [], files={name: raw.sha256})
 
 
 def _label(raw: Raw, place: Any, value: object) -> str:
