@@ -47,7 +47,10 @@ def test_search(case: dict[str, Any]) -> None:
 def test_paraphrases(case: dict[str, Any], chunk: int) -> None:
     first, second, scores = paraphrase_mining(VECTORS, case["top_k"], case["max_pairs"], query_chunk=chunk)
     assert scores.tolist() == CLOSE([score for score, _, _ in case["pairs"]], abs=1e-6)
-    ours, theirs = set(zip(first.tolist(), second.tolist(), strict=True)), {(i, j) for _, i, j in case["pairs"]}
+    ours, theirs = (
+        set(zip(first.tolist(), second.tolist(), strict=True)),
+        {(i, j) for _, i, j in case["pairs"]},
+    )
     assert ours == theirs and len(first) == len(case["pairs"])
     assert (first < second).all()
 
