@@ -71,7 +71,7 @@ def paraphrases(session: Session) -> Result:
         result.metrics |= {"known_paraphrases": len(gold), **known}
         result.notes.append("precision counts every pair that nobody has labelled as wrong")
     if len(texts) < len(given):
-        result.notes.append(f"{len(given) - len(texts):,} texts that stand there twice are taken once")
+        result.notes.append(f"repeated texts left out: {len(given) - len(texts):,}")
     return result
 
 
@@ -99,7 +99,7 @@ def parallel(session: Session) -> Result:
     if args.aligned:
         source, target, gold, repeated = _shuffled(source, target, args.seed)
         if repeated:
-            result.notes.append(f"{repeated:,} rows with a text of an earlier row are left out")
+            result.notes.append(f"rows left out because an earlier row has one of their texts: {repeated:,}")
     mined = mine_parallel(
         session.encode(source.texts), session.encode(target.texts), args.neighbours, args.threshold
     )
