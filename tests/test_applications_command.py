@@ -313,7 +313,9 @@ def test_more_clusters_than_texts(
 def test_the_texts_of_a_cluster_are_shown_from_its_middle() -> None:
     import numpy as np
 
-    vectors = np.array([[0.6, 0.8], [1.0, 0], [0.8, 0.6], [0, -1]])  # the mean of the first three lies at (.8, .47)
+    vectors = np.array(
+        [[0.6, 0.8], [1.0, 0], [0.8, 0.6], [0, -1]]
+    )  # the mean of the first three lies at (.8, .47)
     assert groups._members(vectors, np.array([1, 1, 1, 0])) == [[2, 0, 1], [3]]
 
 

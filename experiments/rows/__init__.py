@@ -1,6 +1,7 @@
 """Every table as data, by name. Torch-free."""
 
 from experiments.rows import (
+    applications,
     cross,
     korean,
     objectives,
@@ -33,6 +34,7 @@ TABLES: dict[str, Table] = {
         korean,
         retrieval,
         writeups,
+        applications,
     )
 }
 

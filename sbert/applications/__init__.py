@@ -12,6 +12,7 @@ from typing import Any
 
 _HOME = {
     "agglomerative": "sbert.applications.clustering",
+    "build_parser": "sbert.applications.flags",
     "candidate_phrases": "sbert.applications.keywords",
     "community_detection": "sbert.applications.communities",
     "distinctive_phrases": "sbert.applications.keywords",
