@@ -6,6 +6,7 @@
     python -m experiments.bench train --task nli --num-layers 4      # ours alone
     python -m experiments.bench rerank --model runs/x/model --peer-python .venv-peers/bin/python
     python -m experiments.bench search                               # beside bm25s and FAISS: experiments.bench_search
+    python -m experiments.bench applications --peer-python .venv-peers/bin/python     # experiments.bench_applications
 
 rerank scores the pairs of an STS set with a cross-encoder (--head native, or on ELECTRA: the peer reads no other).
 encode --task squad-passages takes long texts. --backend measures ours, in the last --precision, beside the peer's other
@@ -36,7 +37,7 @@ from typing import Any
 
 from data.examples import DataError, DataSet
 from data.files import sha256_of, write_text_atomically
-from experiments import bench_search
+from experiments import bench_applications, bench_search
 from experiments.bench_summary import against_default, bench_table, summarize
 from sbert.errors import RunError, UsageError
 from sbert.flag_parser import Parser
@@ -76,7 +77,7 @@ TASKS = {
 
 def build_parser() -> Parser:
     parser = Parser(prog="experiments.bench", allow_abbrev=False, description=PURPOSE)
-    parser.add_argument("what", choices=("encode", "train", "rerank", "search"))
+    parser.add_argument("what", choices=("encode", "train", "rerank", "search", "applications"))
     parser.add_argument(
         "--peer-python", help="Python that has sentence-transformers; default: ours runs alone"
     )
@@ -114,7 +115,15 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--no-limit", action="store_true", help="leave out the limit of the machine and the profile"
     )
-    parser.add_argument("--data", default=bench_search.DATA, help="set that search repeats [squad]")
+    parser.add_argument(
+        "--data", help="set that search repeats [squad], or whose sentences applications take [nli-en-train]"
+    )
+    parser.add_argument(
+        "--sentences",
+        type=_at_least(2),
+        default=bench_applications.SENTENCES,
+        help="of applications [50000]",
+    )
     parser.add_argument(
         "--passages", type=_at_least(1), default=bench_search.PASSAGES, help="of search [100000]"
     )
@@ -150,7 +159,12 @@ def main(argv: Sequence[str]) -> int:
 
 def check(args: argparse.Namespace) -> None:
     """What can be known to be wrong before anything is loaded. Raises UsageError."""
-    bench_search.check(args, vars(build_parser().parse_args([args.what])))
+    defaults = vars(build_parser().parse_args([args.what]))
+    args.data = args.data or {"search": bench_search.DATA, "applications": bench_applications.DATA}.get(
+        args.what
+    )
+    bench_search.check(args, defaults)
+    bench_applications.check(args, defaults)
     if args.what == "rerank" and args.model == "minilm":
         raise UsageError("rerank needs --model, the directory of a trained cross-encoder of one label")
     check_tasks(args)
@@ -201,6 +215,8 @@ def interpreter(flag: str, python: str, packages: Sequence[str], hint: str) -> s
 def default_output(args: argparse.Namespace) -> Path:
     if args.what == "search":
         return ROOT / "experiments/results/bench" / bench_search.default_name(args.data)
+    if args.what == "applications":
+        return ROOT / "experiments/results/bench/applications.json"
     layers = f"-{args.num_layers}-layers" if args.num_layers else ""
     return ROOT / "experiments/results/bench" / f"{args.what}-{'+'.join(args.task)}{layers}.json"
 
@@ -225,6 +241,8 @@ def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
     args.model = str(find_model(args.model).resolve())
     if args.what == "search":
         return run_search(args, record)
+    if args.what == "applications":
+        return run_applications(args, record)
     record["cells"] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in args.task:
@@ -255,6 +273,16 @@ def run_search(args: argparse.Namespace, record: dict[str, Any]) -> int:
     found = bench_search.measure_search(args, environment_of(args.threads), ROOT)
     _write(args.output, record | found)
     print(bench_search.search_tables(found))
+    print(f"\n{processor()}, {args.threads} threads, {args.rounds} rounds; written to {args.output}")
+    return 0
+
+
+def run_applications(args: argparse.Namespace, record: dict[str, Any]) -> int:
+    names = {"data": Path(args.data).name, "model": record["settings"]["model"]}  # no paths of this machine
+    record["settings"] = {name: getattr(args, name) for name in bench_applications.SETTINGS} | names
+    found = bench_applications.measure_applications(args, environment_of(args.threads), ROOT)
+    _write(args.output, record | found)
+    print(bench_applications.applications_table(found))
     print(f"\n{processor()}, {args.threads} threads, {args.rounds} rounds; written to {args.output}")
     return 0
 

@@ -41,7 +41,9 @@ ELSEWHERE = (
 
 def check(args: argparse.Namespace, defaults: Mapping[str, Any]) -> None:
     """Flags of search only, and those that search does not have. defaults: of every flag. Raises UsageError."""
-    foreign = ELSEWHERE if args.what == "search" else ("data", "passages", "queries")
+    foreign = ELSEWHERE if args.what == "search" else ("passages", "queries")
+    if args.what not in ("search", "applications"):
+        foreign = ("data", *foreign)
     for name in foreign:
         if getattr(args, name) != defaults[name]:
             raise UsageError(f"--{name.replace('_', '-')}: not a flag of {args.what}")
