@@ -10,6 +10,8 @@ import pytest
 import experiments.analysis.__main__ as analysis
 from experiments import augment, bench, bench_memory, mine, render, retrieve, run, scatter
 from sbert import CrossEncoder
+from sbert.applications import commands as applications
+from sbert.applications.flags import parse as parse_application
 from sbert.flag_checks import parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +49,17 @@ def test_every_module_command_parses() -> None:
     assert {name for name, _ in found} == set(parsers)
     for name, words in found:
         parsers[name]().parse_args(words)
+
+
+def test_every_application_command_parses() -> None:
+    found = [
+        shlex.split(rest)
+        for text in TEXT.values()
+        for rest in re.findall(r"python -m sbert\.applications( [^\n`|)]*)", text)
+    ]
+    assert {words[0] for words in found} == set(applications.COMMANDS)
+    for words in found:
+        parse_application(words)
 
 
 def test_there_are_commands() -> None:

@@ -30,7 +30,7 @@ ROWS = (
         name="parallel sentences, Tatoeba, the last 1,000 rows",
         edition="offline",
         steps=parallel("kor.txt#2", "kor.txt#1", "--rows 4750-5749"),
-        note="the encoder has no Korean: it reads Hangul as letters, and finds names and numbers",
+        note="the encoder has no Korean: it reads Hangul as letters, and finds what stands in Latin letters and digits",
     ),
     Row(
         id="parallel-news",
