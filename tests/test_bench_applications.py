@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import bench, bench_applications
+from experiments import bench, bench_applications, bench_applications_worker
 from experiments.bench_applications_worker import encode, measure
 from sbert.applications.texts import read_texts
 from sbert.errors import RunError
@@ -141,16 +141,12 @@ def test_a_tiny_run(tmp_path: Path, tiny_model_dir: Path, capfd: pytest.CaptureF
 
 
 def test_a_process_that_fails_says_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "experiments.bench_applications_worker",
-        "encode",
-        "--folder",
-        str(tmp_path),
-    ]
-    with pytest.raises(RunError, match="bench_applications_worker ended with 1"):
-        bench_applications._run([*words, "--data", "none.txt"], {}, bench.ROOT)
+    program = tmp_path / "fails.py"
+    program.write_text("import sys; print('half a line'); sys.exit('the reason')")
+    with pytest.raises(RunError, match=r"fails\.py ended with 1"):
+        bench_applications._run([sys.executable, str(program)], {}, bench.ROOT)
+    assert "the reason" in capfd.readouterr().err
+    assert bench_applications_worker.main(["encode", "--folder", str(tmp_path), "--data", "none.txt"]) == 1
     assert "none.txt: cannot be read" in capfd.readouterr().err
 
 
