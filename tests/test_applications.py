@@ -66,6 +66,8 @@ def test_the_bound_keeps_the_best_and_of_equal_ones_the_earlier() -> None:
     )  # four pairs of cosine 0, two of -1
     for chunk in (1, 3, 4):
         assert tuples(paraphrase_mining(corners, max_pairs=3, query_chunk=chunk)) == [(0, 1), (0, 3), (1, 2)]
+    every = list(itertools.combinations(range(40), 2))  # all of cosine 0
+    assert tuples(paraphrase_mining(np.eye(40, dtype=np.float32), max_pairs=90, query_chunk=7)) == every[:90]
 
 
 def test_copies_propose_top_k_others_each_even_where_they_miss_themselves() -> None:
