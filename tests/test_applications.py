@@ -215,6 +215,21 @@ def test_a_cluster_that_runs_empty_gets_the_text_served_worst() -> None:
     assert found.labels.tolist() == [0, 0, 0, 1] and found.inertia == pytest.approx(2 / 3)
 
 
+def test_a_text_alone_in_its_cluster_is_not_taken_from_it() -> None:
+    """60 is farthest from its centre, but alone there: the empty third cluster takes 1."""
+    points, start = np.array([[0.0], [1.0], [60.0]]), np.array([[0.0], [100.0], [1000.0]])
+    found = k_means(points, 3, start=start, iterations=1)
+    assert found.labels.tolist() == [0, 2, 1] and found.inertia == 0
+
+
+def test_centres_are_drawn_by_their_distance_to_those_before() -> None:
+    """A text that lies on a centre has no chance: of three places, however crowded, each gets one of three centres."""
+    places = np.repeat([[0.0], [1.0], [5.0]], (1, 2, 40), axis=0)
+    for seed in range(8):
+        drawn = clustering._spread_out(places, 3, np.random.default_rng(seed))
+        assert sorted(drawn[:, 0].tolist()) == [0, 1, 5]
+
+
 def test_more_clusters_than_different_texts() -> None:
     found = k_means(np.ones((4, 2)), 3)
     assert found.inertia == 0 and found.labels.max() < 3
