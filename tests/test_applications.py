@@ -369,6 +369,7 @@ def test_recommendation_by_hand() -> None:
     items = 3 * at(0, 10, 90, 45, 180)  # lengths mean nothing
     assert [i for i, _ in recommend(items, wish=at(40)[0], top_k=2)] == [3, 1]
     assert [i for i, _ in recommend(items, liked=[0, 2], top_k=2)] == [3, 1]  # half-way lies 45
+    assert [i for i, _ in recommend(items, liked=[1], top_k=2)] == [0, 3]  # itself, the nearest, takes no place
     found = recommend(items, wish=at(90)[0] * 7, liked=[0])
     assert found == [
         (3, pytest.approx(cos(0))),

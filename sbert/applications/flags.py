@@ -14,7 +14,7 @@ LINKAGES = ("ward", "average", "complete", "single")
 SUFFIXES = (".json", ".tsv")
 DESCRIPTION = """What people do with sentence embeddings.
 
-    python -m sbert.applications search --data samples-mrc-en --query "how do bees make honey?"
+    python -m sbert.applications search --data samples-mrc-en --query "how is honey made?"
     python -m sbert.applications paraphrases --data my.txt --output pairs.tsv
     python -m sbert.applications parallel --source en.txt --target ko.txt --threshold 1.2
     python -m sbert.applications cluster --data my.txt --method communities --threshold 0.7 --min-size 3
