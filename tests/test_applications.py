@@ -292,6 +292,14 @@ def test_the_widest_direction_comes_first() -> None:
         principal_components(np.ones((3, 2)), 3)
 
 
+def test_the_largest_coefficient_of_a_component_is_positive() -> None:
+    for seed in range(6):
+        vectors = np.random.default_rng(seed).normal(size=(20, 4))
+        centred = vectors - vectors.mean(axis=0)
+        directions = np.linalg.pinv(centred) @ principal_components(vectors, 3)[0]  # (4, 3)
+        assert (directions[np.abs(directions).argmax(axis=0), range(3)] > 0).all()
+
+
 def test_the_projector_reads_what_was_written(tmp_path: Path) -> None:
     config = pytest.importorskip("tensorboard.plugins.projector.projector_config_pb2")
     from google.protobuf import text_format
@@ -369,7 +377,10 @@ def test_recommendation_by_hand() -> None:
     items = 3 * at(0, 10, 90, 45, 180)  # lengths mean nothing
     assert [i for i, _ in recommend(items, wish=at(40)[0], top_k=2)] == [3, 1]
     assert [i for i, _ in recommend(items, liked=[0, 2], top_k=2)] == [3, 1]  # half-way lies 45
-    assert [i for i, _ in recommend(items, liked=[1], top_k=2)] == [0, 3]  # itself, the nearest, takes no place
+    assert [i for i, _ in recommend(items, liked=[1], top_k=2)] == [
+        0,
+        3,
+    ]  # itself, the nearest, takes no place
     found = recommend(items, wish=at(90)[0] * 7, liked=[0])
     assert found == [
         (3, pytest.approx(cos(0))),
