@@ -103,3 +103,10 @@ def test_dense_takes_fp32_embeddings_in_the_dtype_of_its_weights() -> None:
 def test_dense_looks_activations_up_and_imports_nothing(activation: str) -> None:
     with pytest.raises(ValueError, match=f"activation '{activation}': allowed are {PREFIX}"):
         Dense(3, 2, activation=activation)
+
+
+def test_dense_has_a_bias_unless_told_otherwise() -> None:
+    assert Dense(2, 3).linear.bias is not None and Dense(2, 3, bias=False).linear.bias is None
+    with pytest.raises(ValueError) as error:
+        Dense(2, 3, activation="os.system")
+    assert str(error.value) == f"activation 'os.system': allowed are {', '.join(ACTIVATIONS)}"

@@ -199,3 +199,15 @@ def test_cosent_of_half_precision_similarities_is_fp32() -> None:
     loss = cosent_loss(half, score)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss.double(), cosent_over_all_pairs(half, score), rtol=1e-5, atol=1e-5)
+
+
+def test_cosent_refuses_a_score_that_is_nan() -> None:
+    with pytest.raises(ValueError, match="a score is nan: it has no rank among the others"):
+        cosent_loss(torch.tensor([0.1, 0.2]), torch.tensor([0.5, float("nan")]))
+
+
+def test_the_score_that_is_refused_is_the_one_outside() -> None:
+    """The first of them: 1 itself, before it, is right."""
+    u = torch.ones(3, 2)
+    with pytest.raises(ValueError, match="score 1.5 is outside"):
+        cosine_regression_loss(u, u, torch.tensor([1.0, 1.5, 7.0]))

@@ -128,3 +128,18 @@ def test_no_gradient_reaches_padding(mode: str, value: float) -> None:
     share = {"mean": [0.2] * 5, "mean_sqrt": [1 / ROOT5] * 5, "weighted_mean": [i / 15 for i in range(1, 6)]}
     share |= {"max": [0, 0, 1, 0, 0], "cls": [1, 0, 0, 0, 0], "last": [0, 0, 0, 0, 1]}
     torch.testing.assert_close(h.grad[mask == 1][:, 0], torch.tensor(share[mode], dtype=torch.float32))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_text_of_one_token_is_that_token(mode: str) -> None:
+    """No mode divides by more than the one token it has."""
+    h, mask = torch.cat([TOKENS[:1], TOKENS[1:]]).unsqueeze(0), torch.tensor([[1, 0, 0, 0, 0]])
+    torch.testing.assert_close(pool(h, mask, [mode]), TOKENS[:1])
+
+
+def test_the_weighted_mean_counts_from_the_first_token() -> None:
+    """Called alone, without a prompt: weights 1 to 5."""
+    from sbert.pooling import weighted_mean
+
+    found = weighted_mean(TOKENS.unsqueeze(0), torch.ones(1, 5, dtype=torch.bool))
+    torch.testing.assert_close(found, torch.tensor([BY_HAND["weighted_mean"]]))
