@@ -118,6 +118,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
         run.refuse_second_run()
     device, precision = prepare(flags)
     from sbert.build import build_model, check_towers
+    from sbert.packing import pack_for_training
     from sbert.plan import eval_names, load_stages, overlap_marks
     from sbert.stages import run_stages
 
@@ -147,6 +148,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
     for note in marks.values():
         warn(note)
     before = score_before(run, model, test_sets, flags, precision)
+    pack_for_training(model, flags.unpadded, precision)
     histories = run_stages(flags, stages, model, run, precision)
     return finish(flags, run, histories, before, test_sets, marks, precision, device)
 

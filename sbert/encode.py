@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from sbert.packing import pack_encoder, packs
 from sbert.precision import DTYPES, MANY, autocast, choose_attention, with_half_encoder
 from sbert.progress import Progress
 
@@ -125,6 +126,7 @@ def encode(
     truncate_dim: int | None = None,
     batch_tokens: int | None = None,
     precision: str = "fp32",
+    unpadded: str = "auto",
     progress: bool = False,
 ) -> Encoded:
     """Embeds texts (a generator is read once) in eval mode; the model's own mode is restored.
@@ -132,6 +134,7 @@ def encode(
     prompt, prompt_name: text put before each text, or its name in ``model.description.prompts`` (ValueError when
     unknown). normalize: unit length. truncate_dim: keep the first dimensions (before normalising).
     batch_tokens: padded tokens a batch. precision: "fp32", "bf16" or "fp16" for the encoder; vectors are fp32 always.
+    unpadded: "auto", "on" or "off", see sbert.packing.packs.
     """
     if model.tokenizer is None:
         raise ValueError("encode needs a model with a tokenizer")
@@ -165,6 +168,7 @@ def encode(
         lambda network, features: network(**features, prompt_tokens=skip)["sentence_embedding"],
         batch_tokens=batch_tokens,
         precision=precision,
+        unpadded=unpadded,
         progress=progress,
     )
     if truncate_dim:
@@ -184,12 +188,14 @@ def run_batches(
     types: Sequence[Sequence[int]] | None = None,
     batch_tokens: int | None = None,
     precision: str = "fp32",
+    unpadded: str = "auto",
     progress: bool = False,
     unit: str = "texts",
 ) -> tuple[Tensor, float]:
     """Runs ``forward(network, features)`` over length-sorted, token-budgeted batches: ((N, ...) fp32 on the CPU in the
     order of ``ids``, share of padding among the tokens computed). network: the model, or its copy with a half-precision
-    encoder. types: the token types of ``ids``, where the model has them."""
+    or unpadded encoder. types: the token types of ``ids``, where the model has them. unpadded: "auto" leaves a few texts,
+    which are not worth a copy, padded."""
     device, tokenizer = model.device, model.tokenizer
     pad_id, side = getattr(tokenizer, "pad_token_id", None) or 0, getattr(tokenizer, "padding_side", "right")
     budget = batch_tokens or BATCH_TOKENS.get(device.type, 2048)
@@ -198,14 +204,18 @@ def run_batches(
     model.eval()
     try:
         copied = precision != "fp32" and sum(lengths) >= MANY
+        packed = (copied or unpadded != "auto") and packs(unpadded, model.model, device, precision)
+        copied = copied or packed  # hooks are put on a copy as well, for threads may encode at once
         network = with_half_encoder(model, DTYPES[precision]) if copied else model
         casting = "fp32" if copied else precision
+        if packed:
+            pack_encoder(network.model)
         with Progress(len(ids), unit, shown=progress) as bar:
             for batch in length_sorted_batches(lengths, budget):
                 kinds = None if types is None else [types[i] for i in batch]
                 padded = pad([ids[i] for i in batch], pad_id, side, kinds)
                 features = {k: v.to(device, non_blocking=True) for k, v in padded.items()}
-                computed += features["input_ids"].numel()
+                computed += sum(lengths[i] for i in batch) if packed else features["input_ids"].numel()
                 if copied:
                     choose_attention(network.model, features["input_ids"].shape[1])
                 with autocast(device, casting):

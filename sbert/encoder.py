@@ -255,11 +255,11 @@ def position_limit(model: PreTrainedModel) -> int | None:
     if not limit or limit <= 0:
         return None
     # RoBERTa and its kin start counting positions after the padding id, so that many rows are never reached
-    offset = model.config.pad_token_id + 1 if model.config.model_type in _OFFSET_POSITIONS else 0
+    offset = model.config.pad_token_id + 1 if model.config.model_type in OFFSET_POSITIONS else 0
     return limit - offset
 
 
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "roberta-prelayernorm"}
+OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "roberta-prelayernorm"}
 
 
 def _model_type(directory: Path) -> str:

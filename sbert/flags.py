@@ -361,4 +361,11 @@ class Flags:
     )
     eval_only: bool = _flag("run", "score --model on --eval-data, train nothing", False)
     device: str = _flag("run", "auto, cpu, cuda, cuda:1", "auto")
+    unpadded: str = _flag(
+        "run",
+        "all tokens of a batch in one row, without padding: on CUDA in half precision, in training only where attention "
+        "dropout is 0 (auto); on the CPU, too, slowly, and in training with attention dropout switched off (on)",
+        "auto",
+        choices=("auto", "on", "off"),
+    )
     threads: int = _flag("run", "CPU threads (0: all)", 0, type=int, at_least=0)

@@ -29,6 +29,7 @@ from sbert.meter import Meter
 from sbert.model import modelWithPooling
 from sbert.objectives import Objective
 from sbert.optim import build_optimizer, learning_rate_factor, vocabulary_gradients, zero_gradients
+from sbert.packing import trains_packed
 from sbert.precision import autocast, grad_scaler
 from sbert.signals import SignalGuard
 from sbert.source import Batch, TrainingSource
@@ -150,7 +151,7 @@ def fit(
     evaluates = _due(settings.eval_steps, last, {*starts[1:], last})
     saves = _due(settings.save_steps, last, evaluates)
     progress = _restore(resume, parts) if resume else Progress(stage=stage, earlier=list(earlier))
-    meter = Meter(sources, scalars, settings.log_steps, first_update, last)
+    meter = Meter(sources, scalars, settings.log_steps, first_update, last, trains_packed(encoder))
     objectives.train()
     with (
         vocabulary_gradients(encoder, encoder.device) as kept,

@@ -20,7 +20,10 @@ class Meter:
         log_steps: int,
         first_update: int,
         last: int,
+        packed: bool = False,
     ) -> None:
+        """packed: batches are computed without their padding."""
+        self.packed = packed
         self.scalars, self.log_steps, self.first_update, self.last = (
             scalars,
             max(1, log_steps),
@@ -40,7 +43,7 @@ class Meter:
     def count(self, batch: Batch) -> None:
         self.examples += batch.size
         self.real += batch.real_tokens
-        self.padded += batch.padded_tokens
+        self.padded += batch.real_tokens if self.packed else batch.padded_tokens
 
     def update(
         self, update: int, loss: float, norm: float, lr: float, scale: float, seconds: float, bar: tqdm

@@ -198,7 +198,11 @@ def eval_names(flags: Flags) -> list[str]:
 
 def scoring_options(flags: Flags, precision: str) -> dict[str, Any]:
     """What every evaluation of a run is told."""
-    options: dict[str, Any] = {"precision": precision, "batch_tokens": flags.eval_batch_tokens or None}
+    options: dict[str, Any] = {
+        "precision": precision,
+        "batch_tokens": flags.eval_batch_tokens or None,
+        "unpadded": flags.unpadded,
+    }
     if flags.arch == "cross":
         options["always_rerank_positives"] = flags.rerank == "all"
     return options

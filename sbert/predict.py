@@ -41,12 +41,14 @@ def predict(
     activation: str | None = None,
     batch_tokens: int | None = None,
     precision: str = "fp32",
+    unpadded: str = "auto",
     progress: bool = False,
 ) -> Predicted:
     """Scores pairs in eval mode; the model's own mode is restored.
 
     activation: a key of heads.embedding.ACTIVATIONS; None: the model's own. It is put on fp32 logits, whatever the
     encoder ran in: the sigmoid of a half-precision logit near 8 no longer tells two documents apart.
+    unpadded: "auto", "on" or "off", see sbert.packing.packs.
     """
     if model.tokenizer is None:
         raise ValueError("predict needs a model with a tokenizer")
@@ -71,6 +73,7 @@ def predict(
         types=tokens.types,
         batch_tokens=batch_tokens,
         precision=precision,
+        unpadded=unpadded,
         progress=progress,
         unit="pairs",
     )

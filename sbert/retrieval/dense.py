@@ -77,6 +77,7 @@ def encode_pool(
     truncate: bool = False,
     batch_tokens: int | None = None,
     precision: str = "fp32",
+    unpadded: str = "auto",
     progress: bool = False,
 ) -> DensePool:
     """Encodes passages, with the model's prompt for documents if it has one; each distinct window once.
@@ -100,7 +101,12 @@ def encode_pool(
             reserve=_prompt_tokens(model),
             lower=model.description.do_lower_case,
         )
-    options = {"batch_tokens": batch_tokens, "precision": precision, "progress": progress}
+    options = {
+        "batch_tokens": batch_tokens,
+        "precision": precision,
+        "unpadded": unpadded,
+        "progress": progress,
+    }
     return DensePool(model.encode_document(windows, **options), windows, owner, similarity)
 
 
@@ -113,6 +119,7 @@ def dense_search(
     truncate_dim: int | None = None,
     batch_tokens: int | None = None,
     precision: str = "fp32",
+    unpadded: str = "auto",
     progress: bool = False,
 ) -> tuple[Ranking, list[list[int]]]:
     """The min(k, N) best passages of each question, and of each the position in ``pool.windows`` of its best window.
@@ -120,7 +127,12 @@ def dense_search(
     truncate_dim: only the first dimensions count. Raises ValueError when k < 1, RunError when the model's vectors are
     not as wide as the pool's.
     """
-    options = {"batch_tokens": batch_tokens, "precision": precision, "progress": progress}
+    options = {
+        "batch_tokens": batch_tokens,
+        "precision": precision,
+        "unpadded": unpadded,
+        "progress": progress,
+    }
     queries = model.encode_query(list(questions), **options)
     return search_pool(queries[:, :truncate_dim], pool.truncated(truncate_dim), k)
 
@@ -165,6 +177,7 @@ def evaluate_retrieval(
     truncate_dim: int | None = None,
     batch_tokens: int | None = None,
     precision: str = "fp32",
+    unpadded: str = "auto",
     progress: bool = False,
 ) -> dict[str, float]:
     """Metrics of dense search over the whole pool of a set, named as retrieval_metrics names them: ``mrr@10``, ..."""
@@ -173,7 +186,12 @@ def evaluate_retrieval(
         retrieval_metrics,
     )  # its package imports this module
 
-    options = {"batch_tokens": batch_tokens, "precision": precision, "progress": progress}
+    options = {
+        "batch_tokens": batch_tokens,
+        "precision": precision,
+        "unpadded": unpadded,
+        "progress": progress,
+    }
     pool = encode_pool(model, dataset.texts, stride=stride, truncate=truncate, **options)  # type: ignore[arg-type]
     questions = [question.text for question in dataset.questions]
     found, _ = dense_search(model, questions, pool, k, truncate_dim=truncate_dim, **options)  # type: ignore[arg-type]
