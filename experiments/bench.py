@@ -45,7 +45,18 @@ from sbert.flag_parser import Parser
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = Path(__file__).resolve().parent / "peers"
 PURPOSE = "Speed beside sentence-transformers: same rows, same settings, in turn, in fresh processes."
-SETTINGS = ("model", "batch_size", "updates", "num_layers", "lr", "seed", "device", "limit", "rounds")
+SETTINGS = (
+    "model",
+    "batch_size",
+    "updates",
+    "num_layers",
+    "lr",
+    "seed",
+    "device",
+    "unpadded",
+    "limit",
+    "rounds",
+)
 HINT = "make bench-peers builds one in .venv-peers"
 BACKEND_HINT = "make bench-backends builds them in .venv-openvino and .venv-onnx"
 PEER_PACKAGES = ("sentence-transformers", "accelerate", "datasets")
@@ -103,6 +114,9 @@ def build_parser() -> Parser:
     parser.add_argument("--lr", type=float, default=2e-5, help="peak learning rate of all parameters [2e-5]")
     parser.add_argument("--seed", type=_at_least(0), default=42, help="[42]")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="[cpu]")
+    parser.add_argument(
+        "--unpadded", choices=("auto", "on", "off"), default="auto", help="of ours, as train.py has it [auto]"
+    )
     parser.add_argument(
         "--threads", type=_at_least(0), default=0, help="CPU threads of both sides (0: all) [0]"
     )
@@ -355,7 +369,7 @@ def measure_round(
 ) -> dict[str, Any]:
     """Ours, then the peer. Raises RunError when a process fails or the two did not do the same work."""
     flags = worker_flags(args, rows, cell["precision"], work)
-    words = [sys.executable, "-m", "experiments.bench_worker", args.what, *flags]
+    words = [sys.executable, "-m", "experiments.bench_worker", args.what, *flags, "--unpadded", args.unpadded]
     sides = {"ours": measure(words, args.threads, str(ROOT))}
     backend = cell["backend"]
     python = args.backend.get(backend, args.peer_python)

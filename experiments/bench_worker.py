@@ -25,6 +25,7 @@ from sbert.evaluation import evaluate, similarity_metrics
 from sbert.loop import Settings, fit
 from sbert.model import modelWithPooling
 from sbert.objectives import Objective, modelForClassificationTraining, modelForRegressionTraining
+from sbert.packing import pack_for_training
 from sbert.predict import predict
 from sbert.run import environment
 from sbert.source import Source
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", required=True, help="model directory")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--unpadded", choices=("auto", "on", "off"), default="auto")
     parser.add_argument("--num-layers", type=int)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=1, help="of the learning rate schedule")
@@ -62,16 +64,17 @@ def main(argv: Sequence[str]) -> int:
 def encode_once(args: argparse.Namespace, content: dict[str, Any]) -> dict[str, Any]:
     """Sentences a second over all distinct sentences, and the Spearman on the test rows of the same vectors."""
     model = modelWithPooling.from_pretrained(args.model, num_layers=args.num_layers, device=args.device)
+    options = {"precision": args.precision, "unpadded": args.unpadded}
     sentences, test = content["sentences"], content["test"]
-    encode(model, sentences[:WARM_UP_SENTENCES], precision=args.precision)
+    encode(model, sentences[:WARM_UP_SENTENCES], **options)
     started = time.perf_counter()
-    encoded = encode(model, sentences, precision=args.precision)
+    encoded = encode(model, sentences, **options)
     seconds = time.perf_counter() - started
 
     vectors = dict(zip(sentences, encoded.embeddings, strict=True))
     rest = [text for text in dict.fromkeys(test["first"] + test["second"]) if text not in vectors]
     if rest:  # --limit left them out
-        vectors |= dict(zip(rest, encode(model, rest, precision=args.precision).embeddings, strict=True))
+        vectors |= dict(zip(rest, encode(model, rest, **options).embeddings, strict=True))
     u, v = (np.stack([vectors[text] for text in test[side]]) for side in ("first", "second"))
     return {
         "count": len(sentences),
@@ -87,17 +90,18 @@ def rerank_once(args: argparse.Namespace, content: dict[str, Any]) -> dict[str, 
     model = CrossEncoder.from_pretrained(args.model, num_layers=args.num_layers, device=args.device)
     if model.fresh or model.num_labels != 1:
         raise SystemExit(f"--model {args.model}: not a trained cross-encoder of one label")
+    options = {"precision": args.precision, "unpadded": args.unpadded}
     pairs = [(first, second) for first, second in content["pairs"]]
-    predict(model, pairs[:WARM_UP_SENTENCES], precision=args.precision)
+    predict(model, pairs[:WARM_UP_SENTENCES], **options)
     started = time.perf_counter()
-    predicted = predict(model, pairs, precision=args.precision)
+    predicted = predict(model, pairs, **options)
     seconds = time.perf_counter() - started
     test = _dataset("test", "sts", content["test"])
     return {
         "count": len(pairs),
         "seconds": seconds,
         "per_second": len(pairs) / seconds,
-        "quality": evaluate(model, test, precision=args.precision)["rows-test/spearman"],
+        "quality": evaluate(model, test, **options)["rows-test/spearman"],
         "padding_share": predicted.padding_share,
     }
 
@@ -154,6 +158,7 @@ def _objective(args: argparse.Namespace, task: str) -> Objective:
     model = modelWithPooling.from_pretrained(
         args.model, num_layers=args.num_layers, normalize=normalize, device=args.device
     )
+    pack_for_training(model, args.unpadded, args.precision)
     if task == "nli":
         return modelForClassificationTraining(model, len(NLI_LABELS)).to(model.device)
     return modelForRegressionTraining(model)

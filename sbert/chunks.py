@@ -48,12 +48,13 @@ def count_of(rows: int, at_most: int) -> int:
     return max(1, -(-rows // at_most))
 
 
-def parts_of(lengths: Sequence[int], device: torch.device) -> int:
+def parts_of(lengths: Sequence[int], device: torch.device, packed: bool = False) -> int:
     """In how many parts texts of these lengths are encoded: more where they differ in length, as premises and hypotheses
-    do, but elsewhere than on a CPU, where small parts cost more than padding, no more than two for that reason."""
+    do, but elsewhere than on a CPU, where small parts cost more than padding, no more than two for that reason, and for
+    an encoder that computes no padding (packed) never."""
     most = max(1, len(lengths) // PART_ROWS) if device.type == "cpu" else 2
     count = min(len(lengths), count_of(sum(lengths), PART_TOKENS.get(device.type, 1024)))
-    while count < most and padded_tokens(lengths, count) * (1 - PADDING) > sum(lengths):
+    while not packed and count < most and padded_tokens(lengths, count) * (1 - PADDING) > sum(lengths):
         count += 1
     return count
 

@@ -20,6 +20,7 @@ from losses import mega_batch_margin_loss, softmax_ranking_loss
 from sbert.chunks import Chunks, Features, count_of, parts_of
 from sbert.model import modelWithPooling
 from sbert.objectives import Encode, Objective, embedding_of
+from sbert.packing import is_packed
 from sbert.towers import TwoTowers
 
 
@@ -62,7 +63,8 @@ class DenseObjective(Objective):
         plan = []
         for tower, column in zip(towers_of(self.model), features, strict=True):
             lengths = column["attention_mask"].sum(1).tolist()
-            count = count_of(len(lengths), rows) if rows else parts_of(lengths, self.model.device)
+            packed = is_packed(tower.model)
+            count = count_of(len(lengths), rows) if rows else parts_of(lengths, self.model.device, packed)
             plan.append((embedding_of(tower), Chunks.of([column], count)))
         return plan
 

@@ -19,6 +19,7 @@ from heads.pair_features import CONCATENATIONS, pair_features
 from losses import PAIRWISE, cosent_loss, cosine_regression_loss, margin_mse_loss, triplet_loss
 from sbert.chunks import Chunks, Features, count_of, parts_of
 from sbert.model import modelWithPooling
+from sbert.packing import is_packed
 
 Encode = Callable[[dict[str, Tensor]], Tensor]  # what one part of a batch becomes: (rows, D)
 
@@ -70,7 +71,8 @@ class SiameseObjective(Objective):
         if len(features) != self.columns:
             raise ValueError(f"{type(self).__name__} takes {self.columns} text columns, got {len(features)}")
         lengths = [n for column in features for n in column["attention_mask"].sum(1).tolist()]
-        count = count_of(len(lengths), rows) if rows else parts_of(lengths, self.model.device)
+        packed = is_packed(self.model.model)
+        count = count_of(len(lengths), rows) if rows else parts_of(lengths, self.model.device, packed)
         return [(embedding_of(self.model), Chunks.of(features, count))]
 
 
