@@ -33,6 +33,7 @@ ELSEWHERE = (
     "num_layers",
     "lr",
     "device",
+    "unpadded",
     "limit",
     "backend",
     "no_limit",

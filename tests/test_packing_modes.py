@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,15 @@ from loop_parts import SETTINGS, Encoder, source
 from packing_parts import PAIRS, TEXTS, close
 from tiny_models import save_tiny, tiny_cross, tiny_model
 from torch import Tensor
-from train_process import contents
+from train_process import SMALL, TrainRunner, contents
 
 from sbert import packing
 from sbert.encode import encode, pad
+from sbert.evaluation import evaluate
+from sbert.flags import Flags
 from sbert.loop import Settings, fit
 from sbert.packing import FAMILIES, is_packed, obstacle, pack_encoder, pack_for_training, packs
+from sbert.plan import load_sets, scoring_options
 from sbert.precision import with_half_encoder
 from sbert.predict import predict
 from sbert.towers import TwoTowers
@@ -246,3 +250,41 @@ def test_both_towers(directories: dict[str, Path]) -> None:
     assert packing.trains_packed(towers)
     close(towers.encode_query(TEXTS, unpadded="on"), expected)  # a copy of a packed encoder
     close(towers.encode_document(TEXTS), expected)  # the packed encoder itself
+
+
+# ---------------------------------------------------------------- train.py
+
+
+def test_train_py(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path) -> None:
+    """Two updates: the encoder of the run is told, once, and the padding that is logged is none."""
+    result = run_train(
+        "--model", tiny_model_dir, *SMALL, "--train-limit", 8, "--train-data", "samples-sts-en", "--log-steps", 1,
+        "--dev-data", "--eval-data", "--select-on", "last", "--unpadded", "on", "--output-dir", "run",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    log = (tmp_path / "run/train.log").read_text(encoding="utf8")
+    assert log.count("unpadded attention has no dropout: this encoder's, 0.1, is switched off") == 1
+    updates = [line for line in log.splitlines() if "examples/s, padding" in line]
+    assert len(updates) == 2 and all(line.endswith("padding 0.0 %") for line in updates)
+    assert json.loads((tmp_path / "run/config.json").read_text())["flags"]["unpadded"] == "on"
+
+
+@pytest.mark.parametrize(
+    "data_set, arch", [("samples-sts-en", "bi"), ("samples-mrc-en", "bi"), ("samples-sts-en", "cross")]
+)
+def test_evaluations_are_told(
+    data_set: str, arch: str, directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What train.py hands every evaluation reaches every batch, of sentences, of a retrieval set and of pairs."""
+    model = tiny_model(directories["bert"]) if arch == "bi" else tiny_cross(directories["bert"])
+    modes: list[str] = []
+    monkeypatch.setattr("sbert.encode.packs", lambda mode, *rest: modes.append(mode))
+    sets = load_sets([data_set], "dev", Flags(), limit=4)
+    evaluate(model, sets, **scoring_options(Flags(arch=arch, unpadded="on"), "fp32"))
+    assert len(modes) == (2 if data_set == "samples-mrc-en" else 1) and set(modes) == {"on"}
+
+
+def test_a_mode_that_is_none(run_train: TrainRunner) -> None:
+    result = run_train("--unpadded", "yes")
+    assert result.code == 2
+    assert "--unpadded 'yes': allowed are auto, on, off" in result.stderr
