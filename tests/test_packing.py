@@ -97,11 +97,11 @@ def test_modernbert_heads_may_read_the_mean(directories: dict[str, Path]) -> Non
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_left_padding_gives_the_same_row(family: str, directories: dict[str, Path]) -> None:
-    """Bit for bit; padded, the families that number places, padding or not, would read other positions."""
+    """What is left is pooling's order of adding up. Padded, families that number places would read other positions."""
     model = tiny_model(directories[family], tuple(POOLINGS))
     expected = encode(model, TEXTS, unpadded="on").embeddings
     model.tokenizer.padding_side = "left"  # type: ignore[union-attr]
-    assert np.array_equal(encode(model, TEXTS, unpadded="on").embeddings, expected)
+    close(encode(model, TEXTS, unpadded="on").embeddings, expected, atol=2e-6)
 
 
 def test_neighbours_do_not_matter(directories: dict[str, Path]) -> None:
