@@ -118,9 +118,9 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
         run.refuse_second_run()
     device, precision = prepare(flags)
     from sbert.build import build_model, check_towers
-    from sbert.packing import pack_for_training
     from sbert.plan import eval_names, load_stages, overlap_marks
     from sbert.stages import run_stages
+    from sbert.unpadded import pack_for_training
 
     stages = load_stages(flags)
     test_sets = load_test_sets(flags, stages)

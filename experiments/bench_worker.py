@@ -25,10 +25,10 @@ from sbert.evaluation import evaluate, similarity_metrics
 from sbert.loop import Settings, fit
 from sbert.model import modelWithPooling
 from sbert.objectives import Objective, modelForClassificationTraining, modelForRegressionTraining
-from sbert.packing import pack_for_training
 from sbert.predict import predict
 from sbert.run import environment
 from sbert.source import Source
+from sbert.unpadded import pack_for_training
 
 WARM_UP_SENTENCES, WARM_UP_UPDATES = 64, 2
 

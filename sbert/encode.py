@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from sbert.packing import pack_encoder, packs
+from sbert.packing import pack_encoder
 from sbert.precision import DTYPES, MANY, autocast, choose_attention, with_half_encoder
 from sbert.progress import Progress
+from sbert.unpadded import packs
 
 if TYPE_CHECKING:
     from sbert.cross_encoder import CrossEncoder
@@ -134,7 +135,7 @@ def encode(
     prompt, prompt_name: text put before each text, or its name in ``model.description.prompts`` (ValueError when
     unknown). normalize: unit length. truncate_dim: keep the first dimensions (before normalising).
     batch_tokens: padded tokens a batch. precision: "fp32", "bf16" or "fp16" for the encoder; vectors are fp32 always.
-    unpadded: "auto", "on" or "off", see sbert.packing.packs.
+    unpadded: "auto", "on" or "off", see sbert.unpadded.packs.
     """
     if model.tokenizer is None:
         raise ValueError("encode needs a model with a tokenizer")

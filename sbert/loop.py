@@ -29,11 +29,11 @@ from sbert.meter import Meter
 from sbert.model import modelWithPooling
 from sbert.objectives import Objective
 from sbert.optim import build_optimizer, learning_rate_factor, vocabulary_gradients, zero_gradients
-from sbert.packing import trains_packed
 from sbert.precision import autocast, grad_scaler
 from sbert.signals import SignalGuard
 from sbert.source import Batch, TrainingSource
 from sbert.towers import TwoTowers
+from sbert.unpadded import trains_packed
 
 log = logging.getLogger("sbert")
 Encoder = modelWithPooling | TwoTowers | CrossEncoder

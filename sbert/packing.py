@@ -12,9 +12,6 @@ see the (B, T, D) they always see.
 Shape letters: B batch, T tokens of a padded row, N tokens of the packed row, D width, H heads, d width of a head.
 """
 
-import functools
-import inspect
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +24,6 @@ from transformers.masking_utils import sdpa_mask
 
 from sbert.encoder import OFFSET_POSITIONS
 
-log = logging.getLogger("sbert")
-
-UNPADDED = ("auto", "on", "off")
 # Encoders known to hand every layer what the hooks add and to read order from position ids alone. MPNet and DeBERTa-v2
 # have an attention of their own; others with the interface may number positions by place in the row.
 FAMILIES = ("bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert")
@@ -100,7 +94,9 @@ def packed_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
     if dropout:
-        raise ValueError(f"attention dropout {dropout}: packed attention has none (pack_for_training)")
+        raise ValueError(
+            f"attention dropout {dropout}: packed attention has none (sbert.unpadded.pack_for_training)"
+        )
     window = -1 if sliding_window is None else sliding_window - 1
     if has_kernel(query.device):
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # (N, H, d)
@@ -190,107 +186,3 @@ def _unpack_outputs(encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
 def _dtype(encoder: Any) -> torch.dtype:
     """What queries and keys come in."""
     return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else encoder.dtype
-
-
-# ---------------------------------------------------------------- when
-
-
-def packs(mode: str, encoder: Any, device: torch.device, precision: str) -> bool:
-    """Whether a run is unpadded. auto: on CUDA in half precision; on: on the CPU as well, for trying it out. Where it
-    cannot be, a warning says why. Raises ValueError on another mode."""
-    if mode not in UNPADDED:
-        raise ValueError(f"unpadded {mode!r}: allowed are {', '.join(UNPADDED)}")
-    if mode == "off" or (mode == "auto" and not (device.type == "cuda" and precision != "fp32")):
-        return False
-    reason = obstacle(encoder, device, precision)
-    if reason:
-        _warn_once(f"{reason}: batches are padded")
-    return not reason
-
-
-def obstacle(encoder: Any, device: torch.device, precision: str) -> str | None:
-    """Why this encoder cannot run unpadded here; None where it can."""
-    config: Any = getattr(encoder, "config", None)
-    family = getattr(config, "model_type", type(encoder).__name__)
-    if family not in FAMILIES:
-        return f"{family} encoders cannot run unpadded (those that can: {', '.join(FAMILIES)})"
-    if getattr(config, "is_decoder", False):
-        return "decoders cannot run unpadded"
-    if device.type == "cpu":
-        return None
-    if device.type != "cuda" or precision == "fp32":
-        return f"unpadded attention has no kernel for {precision} on {device.type}"
-    head = config.hidden_size // config.num_attention_heads
-    if head % 8 or head > 256:
-        return f"heads {head} wide: unpadded attention takes multiples of 8 up to 256"
-    return _missing_kernel(device)
-
-
-@functools.cache
-def _missing_kernel(device: torch.device) -> str | None:
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:
-        return f"torch {torch.__version__} has no unpadded attention (2.11 has)"
-    if "window_size" not in inspect.signature(varlen_attn).parameters:
-        return f"torch {torch.__version__} has an older unpadded attention (2.11 is needed)"
-    if torch.cuda.get_device_capability(device) < (8, 0):
-        return "unpadded attention needs a card of compute capability 8.0"
-    return None
-
-
-def pack_for_training(model: Any, mode: str, precision: str) -> None:
-    """Makes the encoder of a bi- or cross-encoder, or both towers, run unpadded in training, as ``mode`` says.
-
-    auto: only where that leaves nothing out, that is, where attention dropout is 0. on: attention dropout is switched
-    off, with a warning.
-    """
-    for part in _parts(model):
-        if not packs(mode, part.model, part.device, precision):
-            continue
-        rate = attention_dropout(part.model)
-        if rate and mode == "auto":
-            _warn_once(f"attention dropout is {rate}, unpadded attention has none: batches are padded")
-            continue
-        if rate:
-            _warn_once(f"unpadded attention has no dropout: this encoder's, {rate}, is switched off")
-            switch_off_attention_dropout(part.model)
-        pack_encoder(part.model)
-
-
-def trains_packed(model: Any) -> bool:
-    """Whether pack_for_training made it run unpadded."""
-    return all(is_packed(part.model) for part in _parts(model))
-
-
-def _parts(model: Any) -> tuple[Any, ...]:
-    """The one encoder with what follows it, or two towers of them."""
-    return (model.query, model.document) if hasattr(model, "query") else (model,)
-
-
-# the modules that call the attention function have is_causal, and their rate in one of the two
-def _attention_modules(encoder: nn.Module) -> list[Any]:
-    return [module for module in encoder.modules() if hasattr(module, "is_causal")]
-
-
-def attention_dropout(encoder: nn.Module) -> float:
-    """The highest rate of any layer."""
-    rates = [
-        m.attention_dropout if hasattr(m, "attention_dropout") else m.dropout.p
-        for m in _attention_modules(encoder)
-    ]
-    return max(rates, default=0.0)
-
-
-def switch_off_attention_dropout(encoder: nn.Module) -> None:
-    """In the modules alone: the config, and what is saved, keep the encoder's own rate."""
-    for module in _attention_modules(encoder):
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0
-        else:
-            module.dropout.p = 0.0
-
-
-@functools.cache
-def _warn_once(message: str) -> None:
-    log.warning("%s", message)

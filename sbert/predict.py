@@ -48,7 +48,7 @@ def predict(
 
     activation: a key of heads.embedding.ACTIVATIONS; None: the model's own. It is put on fp32 logits, whatever the
     encoder ran in: the sigmoid of a half-precision logit near 8 no longer tells two documents apart.
-    unpadded: "auto", "on" or "off", see sbert.packing.packs.
+    unpadded: "auto", "on" or "off", see sbert.unpadded.packs.
     """
     if model.tokenizer is None:
         raise ValueError("predict needs a model with a tokenizer")

@@ -16,11 +16,11 @@ from tiny_models import save_tiny, tiny_cross, tiny_model
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from sbert import packing
 from sbert.encode import encode, pad
 from sbert.model import modelWithPooling
-from sbert.packing import FAMILIES, Pack, obstacle, pack_encoder, run_kernel
+from sbert.packing import FAMILIES, Pack, pack_encoder, run_kernel
 from sbert.predict import predict
+from sbert.unpadded import obstacle, packs
 
 CUDA = torch.device("cuda")
 pytestmark = [
@@ -93,7 +93,7 @@ def test_fp32_is_padded_and_says_why() -> None:
     encoder = BertModel(config)
     assert obstacle(encoder, CUDA, "fp32") == "unpadded attention has no kernel for fp32 on cuda"
     assert obstacle(encoder, CUDA, "bf16") is None
-    assert packing.packs("auto", encoder, CUDA, "fp32") is False
+    assert packs("auto", encoder, CUDA, "fp32") is False
 
 
 def test_it_is_faster_where_lengths_differ() -> None:

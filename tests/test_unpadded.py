@@ -19,16 +19,17 @@ from tiny_models import save_tiny, tiny_cross, tiny_model
 from torch import Tensor
 from train_process import SMALL, TrainRunner, contents
 
-from sbert import packing
+from sbert import packing, unpadded
 from sbert.encode import encode, pad
 from sbert.evaluation import evaluate
 from sbert.flags import Flags
 from sbert.loop import Settings, fit
-from sbert.packing import FAMILIES, is_packed, obstacle, pack_encoder, pack_for_training, packs
+from sbert.packing import FAMILIES, is_packed, pack_encoder
 from sbert.plan import load_sets, scoring_options
 from sbert.precision import with_half_encoder
 from sbert.predict import predict
 from sbert.towers import TwoTowers
+from sbert.unpadded import attention_dropout, obstacle, pack_for_training, packs, trains_packed
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -43,12 +44,12 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def warned(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[pytest.LogCaptureFixture]:
-    """What the project's logger has warned of in this test, as if it had never warned before."""
+    """What the project's logger has said in this test, as if it had never said it before."""
     monkeypatch.setattr(logging.getLogger("sbert"), "propagate", True)
-    caplog.set_level("WARNING", logger="sbert")
-    packing._warn_once.cache_clear()
+    caplog.set_level("INFO", logger="sbert")
+    unpadded._say_once.cache_clear()
     yield caplog
-    packing._warn_once.cache_clear()
+    unpadded._say_once.cache_clear()
 
 
 # ---------------------------------------------------------------- when
@@ -95,7 +96,7 @@ def test_an_attention_of_its_own_is_padded_and_says_so(
 
 def test_modes(warned: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder().model
-    monkeypatch.setattr(packing, "_missing_kernel", lambda device: None)
+    monkeypatch.setattr(unpadded, "_missing_kernel", lambda device: None)
     asked = [
         (mode, device, precision)
         for mode in ("auto", "on")
@@ -117,16 +118,16 @@ def test_modes(warned: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 
 def test_obstacles(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder().model
-    packing._missing_kernel.cache_clear()
+    unpadded._missing_kernel.cache_clear()
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     assert obstacle(encoder, CUDA, "fp16") == "unpadded attention needs a card of compute capability 8.0"
-    packing._missing_kernel.cache_clear()
+    unpadded._missing_kernel.cache_clear()
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert obstacle(encoder, CUDA, "fp16") is None
-    packing._missing_kernel.cache_clear()
+    unpadded._missing_kernel.cache_clear()
     monkeypatch.setattr(torch.nn.attention.varlen, "varlen_attn", lambda query, is_causal=False: query)
     assert "(2.11 is needed)" in str(obstacle(encoder, CUDA, "fp16"))
-    packing._missing_kernel.cache_clear()
+    unpadded._missing_kernel.cache_clear()
     encoder.config.num_attention_heads = 4  # 16 / 4
     assert "heads 4 wide" in str(obstacle(encoder, CUDA, "fp16"))
     encoder.config.is_decoder = True
@@ -203,9 +204,9 @@ def test_attention_dropout_is_switched_off_where_asked(
     """Other dropout stays, and so does the config, which is what is saved."""
     model = tiny_model(directories[family])
     config, rate = model.model.config.to_json_string(), 0.0 if family == "modernbert" else 0.1
-    assert packing.attention_dropout(model.model) == rate
+    assert attention_dropout(model.model) == rate
     pack_for_training(model, "on", "fp32")
-    assert packing.attention_dropout(model.model) == 0.0
+    assert attention_dropout(model.model) == 0.0
     model.train()(**pad([[5, 6, 7], [8]], 0))  # raises where any layer still has some
     assert any(m.p > 0 for m in model.modules() if isinstance(m, torch.nn.Dropout)) == (rate > 0)
     assert model.model.config.to_json_string() == config
@@ -232,7 +233,7 @@ def test_dropout_is_never_left_out_silently() -> None:
 def test_auto_trains_unpadded_only_without_attention_dropout(
     warned: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "_missing_kernel", lambda device: None)
+    monkeypatch.setattr(unpadded, "_missing_kernel", lambda device: None)
     monkeypatch.setattr(Encoder, "device", CUDA)
     for dropout in (0.1, 0.0):
         encoder = Encoder(dropout)
@@ -245,9 +246,9 @@ def test_both_towers(directories: dict[str, Path]) -> None:
     start = tiny_model(directories["bert"])
     towers = TwoTowers(start, copy.deepcopy(start))
     expected = towers.encode_query(TEXTS)
-    assert not packing.trains_packed(towers)
+    assert not trains_packed(towers)
     pack_for_training(towers, "on", "fp32")
-    assert packing.trains_packed(towers)
+    assert trains_packed(towers)
     close(towers.encode_query(TEXTS, unpadded="on"), expected)  # a copy of a packed encoder
     close(towers.encode_document(TEXTS), expected)  # the packed encoder itself
 
