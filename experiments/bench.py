@@ -369,7 +369,8 @@ def measure_round(
 ) -> dict[str, Any]:
     """Ours, then the peer. Raises RunError when a process fails or the two did not do the same work."""
     flags = worker_flags(args, rows, cell["precision"], work)
-    words = [sys.executable, "-m", "experiments.bench_worker", args.what, *flags, "--unpadded", args.unpadded]
+    own = ["--unpadded", args.unpadded]  # the peer has no such flag
+    words = [sys.executable, "-m", "experiments.bench_worker", args.what, *own, *flags]
     sides = {"ours": measure(words, args.threads, str(ROOT))}
     backend = cell["backend"]
     python = args.backend.get(backend, args.peer_python)

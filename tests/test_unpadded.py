@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import logging
 from collections.abc import Iterator
@@ -20,10 +21,12 @@ from torch import Tensor
 from train_process import SMALL, TrainRunner, contents
 
 from sbert import packing, unpadded
+from sbert.dense_objectives import DenseRanking
 from sbert.encode import encode, pad
 from sbert.evaluation import evaluate
 from sbert.flags import Flags
 from sbert.loop import Settings, fit
+from sbert.objectives import modelForRegressionTraining
 from sbert.packing import FAMILIES, is_packed, pack_encoder
 from sbert.plan import load_sets, scoring_options
 from sbert.precision import with_half_encoder
@@ -97,13 +100,10 @@ def test_an_attention_of_its_own_is_padded_and_says_so(
 def test_modes(warned: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder().model
     monkeypatch.setattr(unpadded, "_missing_kernel", lambda device: None)
-    asked = [
-        (mode, device, precision)
-        for mode in ("auto", "on")
-        for device in (CPU, CUDA)
-        for precision in ("fp32", "bf16")
-    ]
-    found = {(mode, d.type, p): packs(mode, encoder, d, p) for mode, d, p in asked}
+    found = {}
+    for mode, device, precision in itertools.product(("auto", "on"), (CPU, CUDA), ("fp32", "bf16")):
+        found[mode, device.type, precision] = packs(mode, encoder, device, precision)
+        assert not warned.messages or mode == "on"  # that fp32 is padded is what auto means
     assert [key for key, value in found.items() if value] == [
         ("auto", "cuda", "bf16"),
         ("on", "cpu", "fp32"),
@@ -195,6 +195,17 @@ def test_training_unpadded_equals_training_padded(cache_rows: int) -> None:
     assert torch.allclose(*weights, rtol=0, atol=2e-4)
     assert not torch.allclose(weights[0], torch.cat([p.flatten() for p in Encoder().parameters()]), atol=2e-3)
     assert shares[0] > 0 and shares[1] == 0
+
+
+@pytest.mark.parametrize("kind", [modelForRegressionTraining, DenseRanking])
+def test_nothing_is_cut_into_parts_for_the_sake_of_padding(kind: type) -> None:
+    """16 texts a column, of 2 and 30 tokens in turn: padded, an encoder takes them in parts of like length."""
+    objective = kind(Encoder())
+    features = [pad([[5] * 2, [5] * 30] * 8, 0) for _ in range(2)]
+    padded = [len(chunks.parts) for _, chunks in objective.plan(features)]
+    pack_encoder(objective.model.model)
+    assert min(padded) > 1
+    assert all(len(chunks.parts) == 1 for _, chunks in objective.plan(features))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
