@@ -69,11 +69,15 @@ def test_the_block_diagonal_mask_by_hand() -> None:
 def test_vectors_are_those_of_padded_batches(family: str, directories: dict[str, Path]) -> None:
     """Every pooling, concatenated; the last layer, and the mean of the last two; a prompt that is read but not pooled."""
     model = tiny_model(directories[family], tuple(POOLINGS), prompts={"query": "the man "})
+    rows: list[int] = []
+    words = model.model.get_input_embeddings()
+    words.register_forward_hook(lambda module, args, output: rows.append(len(args[0])))
     for average, include in ((1, True), (2, True), (1, False)):
         model.description.average_layers, model.description.include_prompt = average, include
         padded, packed = (encode(model, TEXTS, prompt_name="query", unpadded=mode) for mode in ("off", "on"))
         close(packed.embeddings, padded.embeddings)
         assert padded.padding_share > 0.4 and packed.padding_share == 0.0
+        assert rows[-2:] == [len(TEXTS), 1]
         apart = [np.abs(a - b).max() for a, b in itertools.combinations(packed.embeddings, 2)]
         assert min(apart) > 0.05
 
