@@ -28,6 +28,7 @@ class File:
     also: tuple[str, ...] = ()  # further places to look at, relative to the data dir
     embedded: bool = False  # part of this repository: relative to the ``data`` package, no look-up
     other_sha256: tuple[str, ...] = ()  # of further copies that yield the same set
+    held_out: bool = False  # read only so that its texts can be left out of the split
 
     @property
     def member_name(self) -> str:
@@ -57,7 +58,7 @@ class Entry:
     """All facts about one set. ``layouts`` are looked for in their order."""
 
     name: str
-    task: str  # "sts" | "nli" | "triplet" | "retrieval" | "classification"
+    task: str  # "sts" | "nli" | "triplet" | "parallel" | "retrieval" | "classification"
     language: str  # "en" | "ko" | "en+ko"
     description: str
     layouts: tuple[Layout, ...]

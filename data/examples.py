@@ -48,6 +48,7 @@ class Example:
     nli       premise, hypothesis           class id (int)
     triplet   anchor, positive, negative    None
     margin    anchor, positive, negative    a teacher's score(anchor, positive) - score(anchor, negative)
+    parallel  sentence, its translation     None
     ranking   query, then its documents     relevance of each document, floats >= 0: len(texts) - 1 of them
     ========  ============================  ===============================================================
 
@@ -71,7 +72,7 @@ class DataSet:
 
     name: str  # registry name, e.g. "stsb"; for a local file its stem
     split: str  # "train" | "dev" | "test" | "all"
-    task: str  # "sts" | "nli" | "triplet" | "margin" | "ranking" | "classification"
+    task: str  # "sts" | "nli" | "triplet" | "margin" | "parallel" | "ranking" | "classification"
     language: str  # "en" | "ko" | "en+ko" | "unknown" (a local file)
     examples: list[Example]
     files: dict[str, str]  # publisher's name, or a local file's path as given -> sha256, unpacked

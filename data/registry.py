@@ -1,7 +1,7 @@
 """Every set by name, and the names themselves. Torch-free and quick to import: nothing is read here.
 
 ``SETS`` maps a name to its ``Entry``: task, language, files with publisher, address and sha256, licence, row
-counts, citation, overlaps. The entries stand in ``sets_sts``, ``sets_nli`` and ``sets_paper``.
+counts, citation, overlaps. The entries stand in ``sets_sts``, ``sets_nli``, ``sets_parallel`` and ``sets_paper``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from data.entries import Entry, File, Layout
 from data.examples import DataError, UnknownName
 from data.sets_nli import NLI_ENTRIES
 from data.sets_paper import PAPER_ENTRIES
+from data.sets_parallel import PARALLEL_ENTRIES
 from data.sets_sts import STS_ENTRIES
 
 SPLITS = ("train", "dev", "test", "all")
@@ -52,7 +53,7 @@ _SAMPLES = tuple(
 )
 ALIASES = {"samples": "samples-sts"}
 SETS: dict[str, Entry] = {
-    entry.name: entry for entry in (*_SAMPLES, *STS_ENTRIES, *NLI_ENTRIES, *PAPER_ENTRIES)
+    entry.name: entry for entry in (*_SAMPLES, *STS_ENTRIES, *NLI_ENTRIES, *PARALLEL_ENTRIES, *PAPER_ENTRIES)
 }
 
 
@@ -63,7 +64,7 @@ def format_of(name: str) -> str | None:
 
 
 def names(task: str | None = None) -> list[str]:
-    """Registered names: all, or those of one task (``sts``, ``nli``, ``triplet``)."""
+    """Registered names: all, or those of one task (``sts``, ``nli``, ``triplet``, ``parallel``)."""
     return [name for name, entry in SETS.items() if task in (None, entry.task)]
 
 
@@ -152,4 +153,6 @@ def stated_overlap(entry: Entry, split: str, other: str, other_split: str) -> st
 
 
 def _paths(entry: Entry, split: str) -> set[str]:
-    return {file.path for layout in entry.layouts for file in layout.splits.get(split, ())}
+    return {
+        file.path for layout in entry.layouts for file in layout.splits.get(split, ()) if not file.held_out
+    }

@@ -152,12 +152,12 @@ _ENGLISH = (
     ),
 )
 
-_KORNLI_DEV = File(
+KORNLI_DEV = File(
     "kornli/xnli.dev.ko.tsv",
     "821fb1c1c2e538ac2724a6132da36ffa379eb9a542ceb89243b3cf711377382c",
     urls=(f"{_KORNLU}/xnli.dev.ko.tsv",),
 )
-_KORNLI_TEST = File(
+KORNLI_TEST = File(
     "kornli/xnli.test.ko.tsv",
     "0db53cf8e182283a0d0404ec3fe1b15d1e29236d23d22082dc20d43067254b3e",
     urls=(f"{_KORNLU}/xnli.test.ko.tsv",),
@@ -167,13 +167,14 @@ _KORNLI_TRAIN = tuple(
     for name in ("multinli.train.ko.tsv", "snli_1.0_train.ko.tsv")
 )
 _XNLI_ZIP = Archive("xnli-en/XNLI-1.0.zip", ("https://dl.fbaipublicfiles.com/XNLI/XNLI-1.0.zip",))
-_XNLI_LINES = {
+XNLI_LINES: dict[str, tuple[File, ...]] = {
     "dev": (File("xnli-en/dev-en.tsv", "d3899b7562dbba9418124a9a5fcd01bb78816bf724e8f301af15c6845a338c88"),),
     "test": (
         File("xnli-en/test-en.tsv", "6a208763f76af892ae0ed138ee117506dfe4847829a07d9464ac519c4a05a809"),
-        _KORNLI_TEST,
+        KORNLI_TEST,
     ),
 }
+XNLI_ZIPPED = {s: File(f"xnli-en/xnli.{s}.tsv", archive=_XNLI_ZIP) for s in ("dev", "test")}
 
 _KOREAN = (
     Entry(
@@ -181,7 +182,7 @@ _KOREAN = (
         task="nli",
         language="ko",
         description="KorNLI: SNLI and MultiNLI train by machine (942,854 rows), XNLI dev and test by people",
-        layouts=(Layout("kornli", {"train": _KORNLI_TRAIN, "dev": (_KORNLI_DEV,), "test": (_KORNLI_TEST,)}),),
+        layouts=(Layout("kornli", {"train": _KORNLI_TRAIN, "dev": (KORNLI_DEV,), "test": (KORNLI_TEST,)}),),
         eval_split="test",
         licence="CC BY-SA 4.0",
         citation="Ham et al. 2020, KorNLI and KorSTS",
@@ -219,10 +220,8 @@ _KOREAN = (
         language="en",
         description="XNLI, English: line by line the original of kornli dev and test",
         layouts=(
-            Layout("xnli-lines", _XNLI_LINES),
-            one_file_each(
-                "xnli", {s: File(f"xnli-en/xnli.{s}.tsv", archive=_XNLI_ZIP) for s in ("dev", "test")}
-            ),
+            Layout("xnli-lines", XNLI_LINES),
+            one_file_each("xnli", XNLI_ZIPPED),
         ),
         eval_split="test",
         licence="CC BY-NC 4.0",

@@ -17,7 +17,9 @@ _STSB_SHA256 = {
     "dev": "5d7e944d8b02734b07bfdb5df67db3420c64bed153fcaa1ba47ad03480cf4234",
     "test": "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a",
 }
-_STSB = {split: File(f"stsb/sts-{split}.csv", sha, archive=_STSB_TAR) for split, sha in _STSB_SHA256.items()}
+STSB_FILES = {
+    split: File(f"stsb/sts-{split}.csv", sha, archive=_STSB_TAR) for split, sha in _STSB_SHA256.items()
+}
 _STSB_SBERT = File("stsb/stsbenchmark.tsv", urls=("https://sbert.net/datasets/stsbenchmark.tsv.gz",))
 
 _STSB_ENTRY = Entry(
@@ -26,8 +28,8 @@ _STSB_ENTRY = Entry(
     language="en",
     description="STS benchmark, English: pairs of news, captions and forum posts, scored 0-5",
     layouts=(
-        one_file_each("stsb", _STSB),
-        one_file_each("sbert-stsb", dict.fromkeys(_STSB, _STSB_SBERT)),
+        one_file_each("stsb", STSB_FILES),
+        one_file_each("sbert-stsb", dict.fromkeys(STSB_FILES, _STSB_SBERT)),
     ),
     eval_split="test",
     licence="mixed, see LICENSE.txt in the publisher's archive",
@@ -179,7 +181,7 @@ def _in_stsb(year: int) -> tuple[Overlap, ...]:
             f"stsb-{split}",
             f"{shared:,} of the {total:,} pairs of sts{year - 2000} ({shared / total:.0%}) are in stsb-{split}",
         )
-        for split, shared in zip(_STSB, _IN_STSB[year], strict=True)
+        for split, shared in zip(STSB_FILES, _IN_STSB[year], strict=True)
     )
 
 
@@ -188,7 +190,7 @@ def _semeval_entry(year: int) -> Entry:
     layouts = [_official(year), Layout("semeval-pasted", {"test": pasted})]
     if year == 2012:
         rest = tuple(file for file in pasted if "MSRvid" not in file.path)
-        layouts.append(Layout("sts12-rebuilt", {"test": rest + tuple(_STSB.values())}))
+        layouts.append(Layout("sts12-rebuilt", {"test": rest + tuple(STSB_FILES.values())}))
     name, total = f"sts{year - 2000}", _SEMEVAL_ROWS[year]
     return Entry(
         name=name,
@@ -209,21 +211,22 @@ _KORSTS = {
     "dev": "d835b65b424401fbcce6be28a78159df8d61f5b19977ea7a0b83b8cb6105f393",
     "test": "13f83a3440d9db52d134eb40303ce021b03264aa338fbf2871c8786ce04d2105",
 }
+KORSTS_FILES = {
+    split: File(f"korsts/sts-{split}.tsv", sha, urls=(f"{_KORNLU}/KorSTS/sts-{split}.tsv",))
+    for split, sha in _KORSTS.items()
+}
+KLUE_STS_FILE = File(
+    "klue/klue-sts-v1.1_dev.json",
+    "b6a0ae0c370e21687f7eef0fdea872a328bb2ecbdb020c546cb870d28606bf80",
+    urls=(f"{_KLUE}/klue-sts-v1.1/klue-sts-v1.1_dev.json",),
+)
 _KOREAN_ENTRIES = (
     Entry(
         name="korsts",
         task="sts",
         language="ko",
         description="KorSTS, 0-5: stsb translated row by row; train by machine, dev and test by people",
-        layouts=(
-            one_file_each(
-                "scored-table",
-                {
-                    split: File(f"korsts/sts-{split}.tsv", sha, urls=(f"{_KORNLU}/KorSTS/sts-{split}.tsv",))
-                    for split, sha in _KORSTS.items()
-                },
-            ),
-        ),
+        layouts=(one_file_each("scored-table", KORSTS_FILES),),
         eval_split="test",
         licence="CC BY-SA 4.0",
         citation="Ham et al. 2020, KorNLI and KorSTS",
@@ -234,18 +237,7 @@ _KOREAN_ENTRIES = (
         task="sts",
         language="ko",
         description="KLUE-STS v1.1, 0-5 (labels.label, rounded to 0.1; real-label is the unrounded mean)",
-        layouts=(
-            one_file_each(
-                "klue-sts",
-                {
-                    "dev": File(
-                        "klue/klue-sts-v1.1_dev.json",
-                        "b6a0ae0c370e21687f7eef0fdea872a328bb2ecbdb020c546cb870d28606bf80",
-                        urls=(f"{_KLUE}/klue-sts-v1.1/klue-sts-v1.1_dev.json",),
-                    )
-                },
-            ),
-        ),
+        layouts=(one_file_each("klue-sts", {"dev": KLUE_STS_FILE}),),
         eval_split="dev",
         licence="CC BY-SA 4.0",
         citation="Park et al. 2021, KLUE",

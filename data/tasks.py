@@ -26,7 +26,7 @@ def is_local(name: str) -> bool:
 
 
 def task_of(name: str) -> str | None:
-    """ "sts", "nli", "triplet" or "retrieval"; None for a .tsv, .csv or .jsonl file, which tells when it is read.
+    """ "sts", "nli", "triplet", "parallel" or "retrieval"; None for a .tsv, .csv or .jsonl file, which tells when it is read.
 
     Raises UnknownName for a set that is not registered, DataError for a split that a set does not have.
     """

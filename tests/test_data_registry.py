@@ -14,7 +14,7 @@ from data.registry import ALIASES, SETS
 def test_every_entry_is_complete() -> None:
     for name, entry in SETS.items():
         assert name == entry.name
-        assert entry.task in ("sts", "nli", "triplet")
+        assert entry.task in ("sts", "nli", "triplet", "parallel")
         assert entry.language in ("en", "ko", "en+ko")
         assert entry.eval_split in entry.splits
         assert set(entry.rows) <= set(entry.splits)
@@ -101,7 +101,9 @@ def test_split_for() -> None:
 def test_names_by_task() -> None:
     assert set(data.names()) == set(SETS)
     assert "stsb" in data.names("sts") and "stsb" not in data.names("nli")
-    assert sorted(data.names("sts") + data.names("nli") + data.names("triplet")) == sorted(SETS)
+    assert sorted(
+        data.names("sts") + data.names("nli") + data.names("triplet") + data.names("parallel")
+    ) == sorted(SETS)
 
 
 def test_two_different_splits_are_refused() -> None:

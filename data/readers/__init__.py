@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from data.examples import Example
-from data.readers import afs, beir, nli, senteval, squad, sts, wikisec
+from data.readers import afs, beir, nli, parallel, senteval, squad, sts, wikisec
 from data.readers.text import Raw
 from data.retrieval import Contents
 
@@ -34,6 +34,7 @@ READERS: dict[str, Callable[[list[Raw], str], tuple[list[Example], int]]] = {
     "mrpc": senteval.read_mrpc,
     "wikisec": wikisec.read_wikisec,
     "afs": afs.read_afs,
+    "parallel": parallel.read_parallel,
 }
 
 RETRIEVAL_READERS: dict[str, Callable[[list[Raw], str], Contents]] = {

@@ -8,6 +8,7 @@ sentence1, sentence2, label or gold_label  nli      a word of NLI_LABELS or its 
 anchor, positive                           ranking  relevance 1
 anchor, positive, negative                 triplet  none
 anchor, positive, negative, margin         margin   a finite number, of either sign
+source, target                             parallel none: target is the translation of source
 query, positive, negative                  ranking  relevance 1 and 0
 query, positive, documents                 ranking  1 for a document that is a positive
 query, documents, scores                   ranking  a finite number >= 0 a document
@@ -38,7 +39,7 @@ from data.readers.text import Place, Raw, field, nli_label, score, sentence, sho
 
 ALLOWED = (
     "sentence1, sentence2, score | sentence1, sentence2, label (or gold_label) | anchor, positive | "
-    "anchor, positive, negative | anchor, positive, negative, margin"
+    "anchor, positive, negative | anchor, positive, negative, margin | source, target"
 )
 ALLOWED_JSONL = "query, positive, negative | query, positive, documents | query, documents, scores"
 
@@ -102,6 +103,8 @@ def _layout(raw: Raw, place: Place, row: dict[str, Any], suffix: str) -> tuple[s
         kinds.append(("margin", _margin) if "margin" in names else ("triplet", _triplet))
     elif {"anchor", "positive"} <= names:
         kinds.append(("ranking", _pair))
+    if {"source", "target"} <= names:
+        kinds.append(("parallel", _translated))
     if suffix == ".jsonl":
         for columns, make in RANKING.items():
             if set(columns) <= names:
@@ -152,6 +155,10 @@ def _pair(raw: Raw, place: Place, row: dict[str, Any]) -> Example:
 def _margin(raw: Raw, place: Place, row: dict[str, Any]) -> Example:
     texts = _cells(raw, place, row, "anchor", "positive", "negative")
     return Example(texts, _number(raw, place, "margin", field(raw, place, row, "margin"), -math.inf))
+
+
+def _translated(raw: Raw, place: Place, row: dict[str, Any]) -> Example:
+    return Example(_cells(raw, place, row, "source", "target"), None)
 
 
 def _contrasted(raw: Raw, place: Place, row: dict[str, Any]) -> Example:
