@@ -125,6 +125,10 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
     stages = load_stages(flags)
     test_sets = load_test_sets(flags, stages)
     hashes = file_hashes([s for stage in stages for s in (*stage.train, *stage.dev)] + test_sets)
+    if flags.teacher:
+        from sbert.distillation import fingerprint
+
+        hashes[f"teacher {flags.teacher}"] = fingerprint(flags.teacher)
     if not flags.resume:
         run = RunDirectory.create(run.path, unique=not (flags.output_dir or flags.run_name))
     run.log_to_file()

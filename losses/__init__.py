@@ -4,6 +4,7 @@ Shape letters: B batch, D embedding width, K labels, Q queries, N candidates (do
 """
 
 from losses.cosent import cosent_loss
+from losses.distillation import distillation_loss
 from losses.listwise import lambda_loss, listnet_loss
 from losses.margin_mse import margin_mse_loss, margins_of
 from losses.mega_batch_margin import mega_batch_margin_loss
@@ -16,6 +17,7 @@ __all__ = [
     "PAIRWISE",
     "cosent_loss",
     "cosine_regression_loss",
+    "distillation_loss",
     "lambda_loss",
     "listnet_loss",
     "margin_mse_loss",

@@ -18,6 +18,7 @@ from sbert.cross_objectives import (
 )
 from sbert.dense_objectives import DenseMegaBatchMargin, DenseObjective, DenseRanking
 from sbert.dense_source import DenseSource
+from sbert.distillation import DistillationSource, ends_in_unit_length, load_teacher, seen_by
 from sbert.errors import RunError
 from sbert.flags import IN_BATCH, Flags
 from sbert.model import modelWithPooling
@@ -26,6 +27,7 @@ from sbert.objectives import (
     SiameseObjective,
     modelForClassificationTraining,
     modelForCoSENTTraining,
+    modelForDistillationTraining,
     modelForMarginMSETraining,
     modelForRegressionTraining,
     modelForTripletTraining,
@@ -79,6 +81,8 @@ def build_bi_encoder(
     normalize = {"yes": True, "no": False, "auto": None}[flags.normalize]
     if flags.normalize == "auto" and {"classification", "triplet"} & set(objectives):
         normalize = False
+    elif flags.normalize == "auto" and flags.teacher and "distill" in objectives:
+        normalize = ends_in_unit_length(load_teacher(flags.teacher, device))
     options = {
         "pooling_type": flags.pooling,
         "num_layers": flags.num_layers,
@@ -100,6 +104,9 @@ def build_bi_encoder(
             raise RunError(f"--matryoshka {width}: the embeddings have {model.width} dimensions")
     if flags.similarity:
         model.description.similarity = flags.similarity
+    if flags.teacher and "distill" in objectives:
+        known = [*model.facts["trained_on"], *seen_by(load_teacher(flags.teacher, device))]
+        model.facts["trained_on"] = list(dict.fromkeys(known))
     return model
 
 
@@ -133,6 +140,8 @@ def build_objective(name: str, model: Model, flags: Flags) -> Objective:
         return modelForCoSENTTraining(model, flags.scale or 20.0)
     if name == "margin-mse":
         return modelForMarginMSETraining(model)
+    if name == "distill":
+        return modelForDistillationTraining(model)
     if name in IN_BATCH:
         return build_dense_objective(name, model, flags)
     return modelForTripletTraining(model, flags.margin, flags.distance)
@@ -164,6 +173,9 @@ def build_source(dataset: AnySet, objective: Objective, model: Model, flags: Fla
         assert isinstance(model, CrossEncoder)
         return (RankingSource if objective.ranks else PairSource).build(dataset, objective, model)
     assert isinstance(objective, SiameseObjective) and isinstance(model, modelWithPooling)
+    if isinstance(objective, modelForDistillationTraining):
+        assert flags.teacher is not None
+        return DistillationSource.taught(dataset, objective, model, flags.teacher)
     return Source.build(dataset, objective, model)
 
 

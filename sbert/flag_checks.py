@@ -95,6 +95,7 @@ def check(flags: Flags, given: set[str]) -> None:
             f"this run has --arch {flags.arch}, {', '.join(objectives)}"
         )
     check_one_head(flags.arch, [objective for objective in objectives if objective != "auto"])
+    check_teacher(flags, objectives)
     if flags.patience and flags.select_on == "last":
         raise UsageError("--patience waits for a better --select-on metric, and --select-on last has none")
 
@@ -106,6 +107,16 @@ def check_one_head(arch: str, objectives: Sequence[str]) -> None:
             "--arch cross: classification gives a logit a class and the other objectives one score: one model "
             "cannot be both; train on one, then start from its directory with --model"
         )
+
+
+def check_teacher(flags: Flags, objectives: Sequence[str]) -> None:
+    """Raises UsageError when there is nobody to learn from, or nobody who learns from the teacher."""
+    if "distill" in objectives and flags.teacher is None:
+        raise UsageError(
+            "--objective distill needs --teacher: minilm, or the model whose embeddings are to be learned"
+        )
+    if flags.teacher is not None and not {"distill", "auto"} & set(objectives):
+        raise UsageError(f"--teacher is for --objective distill; this run has {', '.join(objectives)}")
 
 
 def _check_sets(flags: Flags) -> None:

@@ -13,6 +13,7 @@ OBJECTIVES = {
         "cosent": ("sts",),
         "triplet": ("triplet", "nli"),
         "margin-mse": ("margin",),
+        "distill": ("parallel",),
         "ranking": ("retrieval", "ranking", "triplet", "nli"),
         "mega-batch-margin": ("retrieval", "ranking", "triplet", "nli"),
     },
@@ -33,6 +34,7 @@ DEFAULT_OBJECTIVE = {
         "sts": "regression",
         "triplet": "triplet",
         "margin": "margin-mse",
+        "parallel": "distill",
         "retrieval": "ranking",
         "ranking": "ranking",
     },
@@ -99,7 +101,7 @@ class Flags:
         "model",
         "a layer that scales vectors to unit length: add (yes), drop (no), or what the "
         "model directory has; auto drops it for --objective classification and triplet, whose "
-        "features it would shrink",
+        "features it would shrink, and for distill does as the --teacher has it",
         "auto",
         choices=("auto", "yes", "no"),
         arch="bi",
@@ -157,11 +159,17 @@ class Flags:
     objective: list[str] = _flag(
         "objective",
         "auto: classification for NLI; regression for STS and triplet for triplets, or, of a cross-encoder, bce "
-        "and ranking; margin-mse for a teacher's margins",
+        "and ranking; margin-mse for a teacher's margins; distill for parallel text",
         ["auto"],
         nargs="+",
         choices=("auto", *EVERY_OBJECTIVE),
         metavar="O",
+    )
+    teacher: str | None = _flag(
+        "objective",
+        "of distill: the model whose embeddings of the first text are learned, of both texts",
+        needs=("distill",),
+        arch="bi",
     )
     concat: str = _flag(
         "objective",

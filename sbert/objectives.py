@@ -2,7 +2,7 @@
 
     objective(features, answer) -> {"loss": scalar, ...}
     features   one dict a text column (input_ids, attention_mask: (B, T)): two columns for a pair, three for a triplet
-    answer     (B,) class ids, (B,) scores in 0..1, or None
+    answer     (B,) class ids, (B,) scores in 0..1, (B, D) a teacher's vectors, or None
 
 Every objective is ``embed`` (the part with the encoder) followed by ``score`` (a loss on vectors, in fp32), so that a
 loop can also run the two apart (sbert/gradient_cache.py) without knowing which objective it is.
@@ -16,7 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heads.pair_features import CONCATENATIONS, pair_features
-from losses import PAIRWISE, cosent_loss, cosine_regression_loss, margin_mse_loss, triplet_loss
+from losses import (
+    PAIRWISE,
+    cosent_loss,
+    cosine_regression_loss,
+    distillation_loss,
+    margin_mse_loss,
+    triplet_loss,
+)
 from sbert.chunks import Chunks, Features, count_of, parts_of
 from sbert.model import modelWithPooling
 from sbert.packing import is_packed
@@ -159,3 +166,15 @@ class modelForMarginMSETraining(SiameseObjective):  # noqa: N801
         a, p, n = representations
         assert answer is not None
         return {"loss": margin_mse_loss(PAIRWISE["dot"](a, p), PAIRWISE["dot"](a, n), answer)}
+
+
+class modelForDistillationTraining(SiameseObjective):  # noqa: N801
+    """Multilingual distillation: a sentence and its translation are both drawn to where a teacher has the sentence
+    (losses/distillation.py). answer: (B, D), the teacher's vectors of the first column (sbert/distillation.py)."""
+
+    tasks = ("parallel",)
+
+    def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
+        source, target = representations
+        assert answer is not None
+        return {"loss": (distillation_loss(source, answer) + distillation_loss(target, answer)) / 2}

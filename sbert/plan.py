@@ -12,7 +12,7 @@ from data.tasks import is_local, is_retrieval, key_of, split_of, splits_of, stem
 from sbert.errors import UsageError
 from sbert.evaluation.cross import takes
 from sbert.evaluation.evaluate import SIAMESE_TASKS
-from sbert.flag_checks import check_one_head, objectives_of
+from sbert.flag_checks import check_one_head, check_teacher, objectives_of
 from sbert.flags import AS_TRIPLETS, DEFAULT_OBJECTIVE, OBJECTIVES, Flags
 
 log = logging.getLogger("sbert")
@@ -93,6 +93,7 @@ def load_stages(flags: Flags) -> list[Stage]:
             )
         objectives.append(one)
     check_one_head(flags.arch, objectives)
+    check_teacher(flags, objectives)
     groups = [[i] for i in range(len(sets))] if flags.mix == "sequence" else [list(range(len(sets)))]
     stages = []
     for number, group in enumerate(groups):
@@ -177,7 +178,8 @@ def main_metrics(dataset: AnySet, arch: str) -> list[str]:
         known = {"sts": sts, "nli": nli, "ranking": ranking}
         return known.get(dataset.task, ["accuracy"])
     triplet = ["accuracy_cosine", "accuracy_euclidean"]
-    return {"sts": ["spearman_cosine", "pearson_cosine"], "nli": nli}.get(dataset.task, triplet)
+    known = {"sts": ["spearman_cosine", "pearson_cosine"], "nli": nli, "parallel": ["accuracy_mean"]}
+    return known.get(dataset.task, triplet)
 
 
 def eval_names(flags: Flags) -> list[str]:

@@ -29,9 +29,10 @@ def similarity_tables(
     metrics: Mapping[str, float], pairs: Mapping[str, int], marks: Mapping[str, str]
 ) -> str:
     """What a bi-encoder came to, ``*`` where a note belongs to the set. One row a set: of pairs Spearman and Pearson of
-    every measure, of triplets their accuracy; of retrieval sets a table of their own."""
+    every measure, of triplets their accuracy; of parallel and of retrieval sets a table of their own."""
     searched = {key: count for key, count in pairs.items() if f"{key}/mrr@10" in metrics}
-    compared = {key: count for key, count in pairs.items() if key not in searched}
+    translated = {key: count for key, count in pairs.items() if f"{key}/accuracy_mean" in metrics}
+    compared = {key: count for key, count in pairs.items() if key not in searched and key not in translated}
     rows = []
     for key, count in compared.items():
         correlated = f"{key}/spearman_cosine" in metrics
@@ -42,6 +43,9 @@ def similarity_tables(
     header = ["set", "pairs", *(f"{kind}-{measure[:4]}" for kind in ("rho", "r") for measure in MEASURES)]
     note = "rho: Spearman x 100, r: Pearson x 100 (triplet sets: accuracy x 100); cosine, -Euclidean, -Manhattan, dot"
     tables = [table(header, rows) + "\n" + note] if rows else []
+    if translated:
+        kinds = [name.split("/")[1] for name in metrics if name.split("/")[0] in translated]
+        tables.append(metrics_table(metrics, translated, marks, list(dict.fromkeys(kinds)), "pairs"))
     if searched:
         tables.append(metrics_table(metrics, searched, marks, RETRIEVAL, "questions"))
     return "\n\n".join(tables) + notes(marks)
@@ -117,6 +121,7 @@ def before_after_table(
             ("ndcg@10", "nDCG@10"),
             ("accuracy", "accuracy"),
             ("accuracy_cosine", "accuracy"),
+            ("accuracy_mean", "accuracy"),
         ):
             metric = f"{key}/{name}"
             if metric in after:

@@ -17,6 +17,7 @@ from sbert.errors import RunError
 from sbert.evaluation.cross import evaluate_cross
 from sbert.evaluation.nli import classification_metrics
 from sbert.evaluation.sts import similarity_metrics
+from sbert.evaluation.translation import translation_metrics
 from sbert.model import modelWithPooling
 from sbert.objectives import modelForClassificationTraining
 from sbert.predict import Predicted
@@ -25,14 +26,14 @@ from sbert.towers import TwoTowers
 
 Metrics = dict[str, float]
 AnySet = DataSet | RetrievalSet
-SIAMESE_TASKS = ("sts", "triplet", "margin", "retrieval")  # what embeddings are enough for
+SIAMESE_TASKS = ("sts", "triplet", "margin", "parallel", "retrieval")  # what embeddings are enough for
 
 
 def evaluate(
     model: modelWithPooling | TwoTowers | CrossEncoder, datasets: Sequence[AnySet] | AnySet, **options: Any
 ) -> Metrics:
     """Of a bi-encoder: STS sets, Pearson and Spearman of four measures; triplet (and margin) sets, share of right
-    orders by four measures; retrieval sets, sbert.evaluation.retrieval of the whole pool. NLI sets need a classifier and are passed over here: see evaluate_objective.
+    orders by four measures; parallel sets, sbert.evaluation.translation; retrieval sets, sbert.evaluation.retrieval of the whole pool. NLI sets need a classifier and are passed over here: see evaluate_objective.
 
     Of a cross-encoder: see sbert.evaluation.cross. options: those of sbert.encode.encode or sbert.predict.predict.
     """
@@ -84,6 +85,9 @@ def evaluate_with_report(
         labels = [example.label for example in dataset.examples]
         if dataset.task == "sts":
             found = similarity_metrics(columns[0], columns[1], labels)  # type: ignore[arg-type]
+        elif dataset.task == "parallel":
+            texts = [example.texts for example in dataset.examples]
+            found = translation_metrics(columns[0], columns[1], texts, dataset.language)
         elif dataset.task in ("triplet", "margin"):
             found = _triplet_metrics(*columns)
         else:
