@@ -28,15 +28,23 @@ def count_words(texts: Iterable[str], normalizer: object, pre_tokenizer: object)
 def learn_wordpieces(
     words: Mapping[str, int], size: int, min_frequency: int = 2, prefix: str = "##"
 ) -> list[str]:
-    """At most ``size`` tokens: every letter, at the head of a word and inside one, then merges, most frequent first.
+    """At most ``size`` tokens: every letter, and marked where it stands inside a word; then merges, most frequent first.
 
-    words: how often each occurs. min_frequency: of a pair to be merged. Letters are kept even where they alone are more
-    than ``size``, since a word with an unknown letter is unknown as a whole.
+    words: how often each occurs. min_frequency: of a letter, and of a pair to be merged. Letters are kept even where they
+    alone are more than ``size``, since a word with an unknown letter is unknown as a whole.
     """
     spelled = [[word[0], *(prefix + letter for letter in word[1:])] for word in words]
     counts = list(words.values())
-    letters = sorted({letter for word in words for letter in word})
-    tokens = dict.fromkeys([*letters, *(prefix + letter for letter in letters)])
+    units = Counter[str]()
+    for word_units, count in zip(spelled, counts, strict=True):
+        for unit in word_units:
+            units[unit] += count
+    total = Counter[str]()
+    for unit, count in units.items():
+        total[unit.removeprefix(prefix) or unit] += count
+    known = {letter for letter, count in total.items() if count >= min_frequency}
+    inside = {prefix + letter for letter in known} & units.keys()
+    tokens = dict.fromkeys([*sorted(known), *sorted(inside)])
     frequency: Counter[Pair] = Counter()
     where: dict[Pair, set[int]] = defaultdict(set)
     for i, units in enumerate(spelled):
