@@ -10,6 +10,7 @@ _HOME = {
     "modelForTripletTraining": "sbert.objectives",
     "modelForCoSENTTraining": "sbert.objectives",
     "modelForMarginMSETraining": "sbert.objectives",
+    "modelForDistillationTraining": "sbert.objectives",
     "evaluate": "sbert.evaluation",
     "fit": "sbert.loop",
     "Settings": "sbert.loop",

@@ -185,11 +185,12 @@ def main(argv: list[str]) -> int:
     args.argv = argv
     try:
         check(args)
+        from data.files import write_text_atomically
         from sbert.jsonfile import to_json
 
         model, facts = run(args)
         model.save_pretrained(args.output)
-        (args.output / "vocabulary.json").write_text(to_json(facts), encoding="utf8")
+        write_text_atomically(args.output / "vocabulary.json", to_json(facts))
     except UsageError as error:
         print(f"vocabulary: error: {error}", file=sys.stderr)
         return 2

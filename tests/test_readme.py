@@ -9,7 +9,7 @@ import pytest
 
 import experiments.analysis.__main__ as analysis
 from experiments import augment, bench, bench_memory, mine, render, retrieve, run, scatter
-from sbert import CrossEncoder
+from sbert import CrossEncoder, vocabulary
 from sbert.applications import commands as applications
 from sbert.applications.flags import parse as parse_application
 from sbert.flag_checks import parse
@@ -60,6 +60,15 @@ def test_every_application_command_parses() -> None:
     assert {words[0] for words in found} == set(applications.COMMANDS)
     for words in found:
         parse_application(words)
+
+
+def test_every_vocabulary_command_parses() -> None:
+    found = [
+        rest for text in TEXT.values() for rest in re.findall(r"python -m sbert\.vocabulary( [^\n`#]*)", text)
+    ]
+    assert found
+    for words in map(shlex.split, found):
+        vocabulary.check(vocabulary.build_parser().parse_args(words))
 
 
 def test_there_are_commands() -> None:
