@@ -35,15 +35,12 @@ def learn_wordpieces(
     """
     spelled = [[word[0], *(prefix + letter for letter in word[1:])] for word in words]
     counts = list(words.values())
-    units = Counter[str]()
-    for word_units, count in zip(spelled, counts, strict=True):
-        for unit in word_units:
-            units[unit] += count
-    total = Counter[str]()
-    for unit, count in units.items():
-        total[unit.removeprefix(prefix) or unit] += count
-    known = {letter for letter, count in total.items() if count >= min_frequency}
-    inside = {prefix + letter for letter in known} & units.keys()
+    letters: Counter[str] = Counter()
+    for word, count in words.items():
+        for letter in word:
+            letters[letter] += count
+    known = {letter for letter, count in letters.items() if count >= min_frequency}
+    inside = {prefix + letter for word in words for letter in word[1:] if letter in known}
     tokens = dict.fromkeys([*sorted(known), *sorted(inside)])
     frequency: Counter[Pair] = Counter()
     where: dict[Pair, set[int]] = defaultdict(set)
