@@ -54,7 +54,7 @@ def fingerprint(name: str) -> str:
     digest = hashlib.sha256()
     for path in files:
         if path.suffix != ".md" and not path.name.startswith("."):
-            digest.update(f"{path.relative_to(place.parent)} {sha256_of(path)}\n".encode())
+            digest.update(f"{path.relative_to(place)} {sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -150,14 +150,14 @@ def objectives_of(flags: Flags) -> list[str]:
     for name, objective in zip(flags.train_data, chosen, strict=True):
         # a local file tells its task when it is read
         task = task_of(name)
-        if objective == "auto":
+        if objective == "auto" and task in (None, *default):
             out.append(default[task] if task else "auto")
             continue
-        if task and task not in known[objective]:
+        if task and task not in known.get(objective, ()):
             fitting = [o for o, tasks in known.items() if task in tasks]
             raise UsageError(
                 f"--objective {objective} cannot train on {name}, which is {task} data; "
-                f"allowed are {', '.join(fitting)}"
+                f"allowed are {', '.join(fitting) or f'none with --arch {flags.arch}'}"
             )
         out.append(objective)
     return out
