@@ -98,6 +98,8 @@ def test_translation_accuracy_by_hand() -> None:
     same = [("1", "a"), ("2", "b"), ("1", "c")]  # the third English sentence is the first again
     found = translation_metrics(english, korean, [*same[:2], ("2", "c")], "unknown")
     assert found["accuracy_target_source"] == 1.0 and found["accuracy_source_target"] == pytest.approx(2 / 3)
+    found = translation_metrics(english, korean, [*texts[:2], ("3", "a")], "en+ko")  # two of one translation
+    assert found["accuracy_en_ko"] == 1.0 and found["accuracy_ko_en"] == pytest.approx(2 / 3)
     ties = np.ones((2, 2), dtype=np.float32)
     assert translation_metrics(ties, ties, texts[:2], "en+ko")["accuracy_en_ko"] == 0.5
 
