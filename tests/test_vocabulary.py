@@ -64,7 +64,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def renewed(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with Korean words, saved by our own saving."""
     model = modelWithPooling.from_pretrained(start)
-    learned = learn(KOREAN[:2], backend_of(model, "tiny"), 40, 2)
+    texts = [*KOREAN[:2], "가 앉 았 는 잔 다"]  # so that every letter stands there twice
+    learned = learn(texts, backend_of(model, "tiny"), 40, 2)
     tokens = merged(model.tokenizer.get_vocab(), learned, model.tokenizer.all_special_tokens, "extend")
     renew(model, tokens, "pieces")
     folder = tmp_path_factory.mktemp("renewed") / "model"
@@ -224,11 +225,11 @@ def test_texts(tmp_path: Path) -> None:
 def test_the_command(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pairs = [row("source", "target"), *[row("the cat", "고양이"), row("the cat sat", "고양이 앉")] * 3]
     own = write(tmp_path, "p.tsv", *pairs)
-    text = write(tmp_path, "t.txt", "고양이 앉", "고양이 앉")
+    text = write(tmp_path, "t.txt", "고양이 앉", "앉 고양이", "고양이 앉")
     words = ["--model", str(start), "--data", str(text), "--size", "60", "--output", str(tmp_path / "out")]
     assert main([*words, "--init", "translations", "--parallel", str(own)]) == 0
     facts = json.loads((tmp_path / "out/vocabulary.json").read_text())
-    assert facts["rows"]["translations"] >= 2 and facts["texts"] == 1 and str(text) in facts["data"]
+    assert facts["rows"]["translations"] >= 2 and facts["texts"] == 2 and str(text) in facts["data"]
     assert "rows: 19 known, " in capsys.readouterr().out
     model = modelWithPooling.from_pretrained(tmp_path / "out")
     rows, ids = model.model.get_input_embeddings().weight, model.tokenizer.get_vocab()
