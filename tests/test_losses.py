@@ -209,5 +209,5 @@ def test_cosent_refuses_a_score_that_is_nan() -> None:
 def test_the_score_that_is_refused_is_the_one_outside() -> None:
     """The first of them: 1 itself, before it, is right."""
     u = torch.ones(3, 2)
-    with pytest.raises(ValueError, match="score 1.5 is outside"):
+    with pytest.raises(ValueError, match=r"score 1\.5 is outside"):
         cosine_regression_loss(u, u, torch.tensor([1.0, 1.5, 7.0]))
