@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from sbert import distributed
 from sbert.chunks import Features
 from sbert.objectives import Objective
 
@@ -30,7 +31,7 @@ def cached_backward(
     ``.backward()``; called once. autocast: makes the context of the forward passes; each pass has its own, since weights
     that were cast without a graph must not be used again with one.
     """
-    plan = objective.plan(features, rows)
+    plan = objective.plan(distributed.share(features), rows)
     jobs = [(encode, part) for encode, chunks in plan for part in chunks.parts]
     device = next(iter(features))["input_ids"].device
     states, vectors = [], []
@@ -43,7 +44,7 @@ def cached_backward(
         representations = [
             column for _, chunks in plan for column in chunks.restore([next(given) for _ in chunks.parts])
         ]
-        loss = objective.score(representations, answer)["loss"]
+        loss = objective.score(distributed.gather(representations, features), answer)["loss"]
     backward(loss)
     after = _random_state(device)
     for (encode, part), state, vector in zip(jobs, states, vectors, strict=True):

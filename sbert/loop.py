@@ -21,6 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from data.sampler import mixed_batches
+from sbert import distributed, ranks
 from sbert.checkpoint import restore_random_states, save_checkpoint
 from sbert.cross_encoder import CrossEncoder
 from sbert.errors import Interrupted, RunError
@@ -151,12 +152,15 @@ def fit(
     evaluates = _due(settings.eval_steps, last, {*starts[1:], last})
     saves = _due(settings.save_steps, last, evaluates)
     progress = _restore(resume, parts) if resume else Progress(stage=stage, earlier=list(earlier))
+    distributed.copy_weights(objectives)
     meter = Meter(sources, scalars, settings.log_steps, first_update, last, trains_packed(encoder))
     objectives.train()
     with (
         vocabulary_gradients(encoder, encoder.device) as kept,
         SignalGuard() as guard,
-        tqdm(total=last, initial=progress.update, unit=" updates", disable=None) as bar,
+        tqdm(
+            total=last, initial=progress.update, unit=" updates", disable=None if ranks.is_first() else True
+        ) as bar,
     ):
         plan: list[tuple[int, list[int]]] = []
         while progress.update < last and not progress.patience_is_out(settings):
@@ -180,12 +184,17 @@ def fit(
 
             if progress.update in evaluates:
                 _evaluate(encoder, evaluate, settings, progress, model_folder, number, scalars)
-            ending = progress.update == last or progress.patience_is_out(settings) or guard.signum is not None
-            if checkpoints is not None and (progress.update in saves or ending):
-                save_checkpoint(checkpoints, number, parts, asdict(progress), settings.save_limit)
-            if guard.signum is not None:
-                raise Interrupted(guard.signum, number, checkpoints.parent if checkpoints else None)
+            # a signal to one process stops all of them, after the same update
+            stop = distributed.most(guard.signum or 0)
+            ending = progress.update == last or progress.patience_is_out(settings) or stop
+            if progress.update in saves or ending:
+                if checkpoints is not None:
+                    save_checkpoint(checkpoints, number, parts, asdict(progress), settings.save_limit)
+                stop = distributed.most(guard.signum or 0)  # all wait until the first has saved
+            if stop:
+                raise Interrupted(stop, number, checkpoints.parent if checkpoints else None)
     _finish(encoder, settings, progress, model_folder)
+    distributed.wait()  # what the first process has saved is there for all
     return progress
 
 
@@ -220,15 +229,17 @@ def _update(
     device = parameters[0].device
     examples = sum(len(rows) for _, rows in micro_batches)
     loss_sum = torch.zeros((), device=device)
-    for source, rows in micro_batches:
+    for position, (source, rows) in enumerate(micro_batches):
         batch = sources[source].batch(rows, device)
         share = batch.size / examples  # so that the update's loss is the mean over its examples
-        loss = _backward(sources[source].objective, batch, settings, scaler, share)
+        with distributed.own_randomness(settings.seed, number, position):
+            loss = accumulate_gradients(sources[source].objective, batch, settings, scaler, share)
         loss_sum += loss.detach() * share
         meter.count(batch)
     if not math.isfinite(loss_sum.item()) and not scaler.is_enabled():
         raise RunError(f"update {number}: the loss is {loss_sum.item()}; the last checkpoint is intact")
-    scaler.unscale_(optimizer)
+    distributed.sum_gradients(source.objective for source in sources)
+    scaler.unscale_(optimizer)  # of the sum: an overflow on one process is found by all
     norm = nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm or math.inf).item()
     if math.isfinite(norm):
         scaler.step(optimizer)
@@ -237,10 +248,13 @@ def _update(
     return loss_sum.item(), norm
 
 
-def _backward(
+def accumulate_gradients(
     objective: Objective, batch: Batch, settings: Settings, scaler: torch.amp.GradScaler, share: float
 ) -> torch.Tensor:
-    """Accumulates the gradients of one micro-batch, plainly or through the gradient cache; its loss."""
+    """Accumulates the gradients of one micro-batch, plainly or through the gradient cache; its loss.
+
+    Of several processes each accumulates those of its share of the rows (sbert.distributed).
+    """
     casting = partial(autocast, batch.features[0]["input_ids"].device, settings.precision)
 
     def backward(loss: torch.Tensor) -> None:
@@ -251,7 +265,8 @@ def _backward(
             objective, batch.features, batch.answer, settings.cache_rows, backward, casting
         )
     with casting():
-        loss = objective(batch.features, batch.answer)["loss"]
+        encoded = objective.embed(distributed.share(batch.features))
+        loss = objective.score(distributed.gather(encoded, batch.features), batch.answer)["loss"]
     backward(loss)
     return loss
 
@@ -289,7 +304,7 @@ def _evaluate(
     scalars: Callable[[dict[str, float], int], None] | None,
 ) -> None:
     """Evaluates and keeps the model if it is the best so far."""
-    metrics = evaluate()
+    metrics = distributed.from_first(evaluate())
     progress.history.append({"update": number, **metrics})
     if scalars and metrics:
         scalars(metrics, number)
