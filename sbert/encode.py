@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from sbert import distributed, ranks
 from sbert.packing import pack_encoder
 from sbert.precision import DTYPES, MANY, autocast, choose_attention, with_half_encoder
 from sbert.progress import Progress
@@ -196,12 +197,14 @@ def run_batches(
     """Runs ``forward(network, features)`` over length-sorted, token-budgeted batches: ((N, ...) fp32 on the CPU in the
     order of ``ids``, share of padding among the tokens computed). network: the model, or its copy with a half-precision
     or unpadded encoder. types: the token types of ``ids``, where the model has them. unpadded: "auto" leaves a few texts,
-    which are not worth a copy, padded."""
+    which are not worth a copy, padded. Several processes share the batches."""
     device, tokenizer = model.device, model.tokenizer
     pad_id, side = getattr(tokenizer, "pad_token_id", None) or 0, getattr(tokenizer, "padding_side", "right")
     budget = batch_tokens or BATCH_TOKENS.get(device.type, 2048)
     lengths = [len(row) for row in ids]
-    modes, out, computed = [(m, m.training) for m in model.modules()], None, 0
+    modes, out = [(m, m.training) for m in model.modules()], None
+    batches = list(length_sorted_batches(lengths, budget))
+    mine = batches[distributed.rank() :: distributed.count()]
     model.eval()
     try:
         copied = precision != "fp32" and sum(lengths) >= MANY
@@ -211,12 +214,11 @@ def run_batches(
         casting = "fp32" if copied else precision
         if packed:
             pack_encoder(network.model)
-        with Progress(len(ids), unit, shown=progress) as bar:
-            for batch in length_sorted_batches(lengths, budget):
+        with Progress(sum(map(len, mine)), unit, shown=progress and ranks.is_first()) as bar:
+            for batch in mine:
                 kinds = None if types is None else [types[i] for i in batch]
                 padded = pad([ids[i] for i in batch], pad_id, side, kinds)
                 features = {k: v.to(device, non_blocking=True) for k, v in padded.items()}
-                computed += sum(lengths[i] for i in batch) if packed else features["input_ids"].numel()
                 if copied:
                     choose_attention(network.model, features["input_ids"].shape[1])
                 with autocast(device, casting):
@@ -229,7 +231,9 @@ def run_batches(
         for module, training in modes:  # one by one: a part that was frozen in eval mode stays so
             module.training = training
     if out is None:
-        out = torch.empty(0, int(model.width))
+        out = torch.empty(len(ids), int(model.width))
+    distributed.gather_batches(out, batches)
+    computed = sum(lengths) if packed else sum(len(batch) * max(lengths[batch[0]], 1) for batch in batches)
     return out, 1 - sum(lengths) / computed if computed else 0.0
 
 
