@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.examples import NLI_LABELS, DataError
+from sbert import ranks
 from sbert.errors import Interrupted, RunError, UsageError
 from sbert.flag_checks import parse
 from sbert.flags import Flags
@@ -30,22 +31,30 @@ def main(argv: list[str]) -> int:
     try:
         flags, given = parse(argv)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-        return evaluate_only(flags, argv) if flags.eval_only else train(flags, given, argv)
+        code = evaluate_only(flags, argv) if flags.eval_only else train(flags, given, argv)
+        leave()
+        return code
     except UsageError as error:
-        print(f"train.py: error: {error}", file=sys.stderr)
+        if ranks.is_first():
+            print(f"train.py: error: {error}", file=sys.stderr)
         return 2
     except Interrupted as error:
-        print(f"train.py: {error}: saved; python train.py --resume {error.run} continues", file=sys.stderr)
+        start = f"torchrun --nproc-per-node {ranks.count()}" if ranks.count() > 1 else "python"
+        again = f"{start} train.py --resume {error.run}"
+        if ranks.is_first():
+            print(f"train.py: {error}: saved; {again} continues", file=sys.stderr)
         return 128 + error.signum
     except (RunError, DataError) as error:
-        print(f"train.py: error: {error}", file=sys.stderr)
+        who = "" if ranks.is_first() else f"process {ranks.rank()}: "
+        print(f"train.py: error: {who}{error}", file=sys.stderr)
         return 1
 
 
 def prepare(flags: Flags) -> "tuple[torch.device, str]":
-    """Logging, threads, device and precision."""
+    """Logging, threads, device and precision; the other processes of torchrun."""
     import torch
 
+    from sbert import distributed
     from sbert.build import resolve_device
     from sbert.precision import cpu_has_bf16, resolve
     from sbert.run import log, set_up_logging
@@ -54,6 +63,7 @@ def prepare(flags: Flags) -> "tuple[torch.device, str]":
     if flags.threads:
         torch.set_num_threads(flags.threads)
     device = resolve_device(flags.device)
+    distributed.start(device)
     precision = resolve(flags.precision, device, training=not flags.eval_only)
     if device.type == "cpu" and (precision == "fp16" or (precision == "bf16" and not cpu_has_bf16())):
         log.warning(
@@ -65,6 +75,7 @@ def prepare(flags: Flags) -> "tuple[torch.device, str]":
 def evaluate_only(flags: Flags, argv: list[str]) -> int:
     """Scores a model on the named sets: one table, one JSON."""
     device, precision = prepare(flags)
+    from sbert import distributed
     from sbert.build import build_model, check_towers
     from sbert.evaluation.cross import takes
     from sbert.evaluation.evaluate import SIAMESE_TASKS, evaluate_with_report
@@ -75,9 +86,10 @@ def evaluate_only(flags: Flags, argv: list[str]) -> int:
     assert flags.eval_data is not None
     path = Path(flags.output_dir or Path("runs") / (flags.run_name or time.strftime("eval-%Y%m%d-%H%M%S")))
     RunDirectory(path).refuse_second_run()
-    sets = load_sets(flags.eval_data, None, flags)
-    model = build_model(flags, device)
-    check_towers(model, sets)
+    with distributed.first_alone():
+        sets = load_sets(flags.eval_data, None, flags)
+        model = build_model(flags, device)
+        check_towers(model, sets)
     labels = int(model.width) if flags.arch == "cross" else 0
     allowed = SIAMESE_TASKS if flags.arch == "bi" else takes(labels)
     for dataset in sets:
@@ -117,13 +129,15 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
         run = RunDirectory(Path(flags.output_dir or Path("runs") / (flags.run_name or default_name(flags))))
         run.refuse_second_run()
     device, precision = prepare(flags)
+    from sbert import distributed
     from sbert.build import build_model, check_towers
     from sbert.plan import eval_names, load_stages, overlap_marks
     from sbert.stages import run_stages
     from sbert.unpadded import pack_for_training
 
-    stages = load_stages(flags)
-    test_sets = load_test_sets(flags, stages)
+    with distributed.first_alone():
+        stages = load_stages(flags)
+        test_sets = load_test_sets(flags, stages)
     hashes = file_hashes([s for stage in stages for s in (*stage.train, *stage.dev)] + test_sets)
     if flags.teacher:
         from sbert.distillation import fingerprint
@@ -137,8 +151,9 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
     import torch
 
     torch.manual_seed(flags.seed)
-    model = build_model(flags, device, [o for stage in stages for o in stage.objectives])
-    check_towers(model, [*test_sets, *(s for stage in stages for s in stage.dev)])
+    with distributed.first_alone():
+        model = build_model(flags, device, [o for stage in stages for o in stage.objectives])
+        check_towers(model, [*test_sets, *(s for stage in stages for s in stage.dev)])
     if not flags.resume:
         run.write_config(
             flags,
@@ -147,6 +162,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
             precision=precision,
             data=hashes,
             rows={s.key: len(s) for stage in stages for s in stage.train},
+            **({"processes": ranks.count()} if ranks.count() > 1 else {}),
         )
     marks = overlap_marks(model.facts, flags.train_data, eval_names(flags))
     for note in marks.values():
@@ -178,6 +194,7 @@ def score_before(
     run: "RunDirectory", model: "Model", sets: "list[AnySet]", flags: Flags, precision: str
 ) -> dict[str, float]:
     """Metrics of the untrained model, kept in before.json so that a resumed run does not compute them again."""
+    from sbert import distributed
     from sbert.evaluation import evaluate
     from sbert.jsonfile import read_json
     from sbert.plan import scoring_options
@@ -185,7 +202,7 @@ def score_before(
     path = run.path / "before.json"
     if getattr(model, "fresh", None):
         return {}  # the scores of a head that has learned nothing say nothing
-    if flags.resume and path.exists():
+    if flags.resume and distributed.from_first(path.exists()):
         return {k: float("nan") if v is None else v for k, v in read_json(path).items()}
     metrics = evaluate(model, sets, **scoring_options(flags, precision))
     run.write(path, metrics)
@@ -264,6 +281,13 @@ def check_same_data(run: "RunDirectory", hashes: dict[str, str]) -> None:
             )
 
 
+def leave() -> None:
+    """Parts from the other processes, if there are any."""
+    from sbert import distributed
+
+    distributed.stop()
+
+
 def warn(message: str) -> None:
     from sbert.run import log
 
@@ -271,7 +295,8 @@ def warn(message: str) -> None:
 
 
 def _terminated(signum: int, frame: object) -> None:
-    print(f"train.py: {signal.Signals(signum).name}: stopped", file=sys.stderr)
+    if ranks.is_first():
+        print(f"train.py: {signal.Signals(signum).name}: stopped", file=sys.stderr)
     raise SystemExit(128 + signum)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 import data
+from sbert import ranks
 from sbert.cross_encoder import IDENTITY, SIGMOID, CrossEncoder
 from sbert.cross_objectives import (
     CrossBinary,
@@ -180,9 +181,16 @@ def build_source(dataset: AnySet, objective: Objective, model: Model, flags: Fla
 
 
 def resolve_device(name: str) -> torch.device:
-    """auto: the first CUDA card, else the CPU. Raises RunError when the card asked for is not there."""
+    """auto: the first CUDA card, else the CPU; of several processes each has the card of its own number. Raises
+    RunError when the card asked for is not there."""
+    if ranks.count() > 1 and name.startswith("cuda:"):
+        raise RunError(
+            f"--device {name} is one card for {ranks.count()} processes: allowed are auto, cpu, cuda"
+        )
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if ranks.count() > 1 and name == "cuda":
+        name = f"cuda:{ranks.local_rank()}"
     index = int(name.partition(":")[2] or 0)
     if name.startswith("cuda") and index >= torch.cuda.device_count():
         raise RunError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")

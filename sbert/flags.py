@@ -255,7 +255,12 @@ class Flags:
         at_least=0,
     )
     batch_size: list[int] = _flag(
-        "optimisation", "examples (pairs, triplets) a micro-batch", [16], nargs="+", type=int, at_least=1
+        "optimisation",
+        "examples (pairs, triplets) a micro-batch, which several processes share",
+        [16],
+        nargs="+",
+        type=int,
+        at_least=1,
     )
     accumulation: int = _flag("optimisation", "micro-batches an update", 1, type=int, at_least=1)
     cache_rows: int = _flag(

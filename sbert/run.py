@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.files import write_text_atomically
+from sbert import distributed, ranks
 from sbert.checkpoint import list_checkpoints
 from sbert.errors import RunError, UsageError
 from sbert.flags import Flags
@@ -56,7 +57,15 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path, *, unique: bool = False) -> "RunDirectory":
-        """Makes the folder. unique: the name was made up, so a folder that exists gets a neighbour instead."""
+        """Makes the folder. unique: the name was made up, so a folder that exists gets a neighbour instead.
+
+        Of several processes the first one makes it, and the others get its name.
+        """
+        made = cls._make(path, unique).path if ranks.is_first() else path
+        return cls(Path(distributed.from_first(str(made))))
+
+    @classmethod
+    def _make(cls, path: Path, unique: bool) -> "RunDirectory":
         run = cls(path)
         run.refuse_second_run()
         try:
@@ -65,13 +74,15 @@ class RunDirectory:
             if unique and isinstance(
                 error, FileExistsError
             ):  # a run of the same name, started in the same second
-                return cls.create(path.with_name(f"{path.name}-{os.getpid()}"), unique=True)
+                return cls._make(path.with_name(f"{path.name}-{os.getpid()}"), unique=True)
             raise RunError(f"{path}: cannot be made: {error.strerror}") from None
         return run
 
     def refuse_second_run(self) -> None:
         """Raises UsageError when this directory already holds a run."""
         path = self.path
+        if not ranks.is_first():
+            return
         if path.exists() and not path.is_dir():
             raise RunError(f"{path}: cannot be made: it is a file")
         taken = [p for p in (path / "model", self.checkpoints) if p.exists()]
@@ -92,6 +103,8 @@ class RunDirectory:
 
     def write(self, path: Path, value: Any) -> None:
         """JSON, atomically. Raises RunError when the disk is full or the folder cannot be written."""
+        if not ranks.is_first():
+            return
         try:
             write_text_atomically(path, to_json(value))
         except OSError as error:
@@ -113,6 +126,8 @@ class RunDirectory:
 
     def log_to_file(self) -> None:
         """Plain lines into train.log, beside what the terminal shows."""
+        if not ranks.is_first():
+            return
         handler = logging.FileHandler(self.path / "train.log", encoding="utf8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         log.addHandler(handler)
@@ -127,6 +142,13 @@ def stored_flags(run: RunDirectory, flags: Flags, given: set[str]) -> Flags:
         raise RunError(f"--resume {run.path}: its config.json is not that of a run")
     if stored.get("eval_only"):
         raise RunError(f"--resume {run.path}: that run only evaluated; there is no training to continue")
+    processes = read_json(run.config_path).get("processes", 1)
+    if processes != ranks.count():
+        how = f"torchrun --nproc-per-node {processes} train.py" if processes > 1 else "python train.py"
+        raise UsageError(
+            f"--resume {run.path}: was trained by {processes} process(es), here are {ranks.count()}, which draw "
+            f"other dropout: {how} --resume {run.path}"
+        )
     known = {f.name for f in fields(Flags)}
     for name in sorted(given - FREE_ON_RESUME):
         if stored.get(name) != getattr(flags, name):
@@ -156,5 +178,5 @@ def set_up_logging() -> None:
     handler = Handler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log.handlers[:] = [handler]
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO if ranks.is_first() else logging.ERROR)
     log.propagate = False

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from sbert import ranks
 from sbert.build import Model, build_objective, build_source
 from sbert.checkpoint import load_checkpoint
 from sbert.dense_source import DenseSource
@@ -28,12 +29,12 @@ def run_stages(
         run.note_resume(device=str(model.device), threads=torch.get_num_threads())
     history = resume["progress"]["earlier"] if resume else []
     first_update = history[-1]["last_update"] if history else 0
-    writer = SummaryWriter(
-        str(run.path / "tensorboard"),
-        purge_step=(first_update + resume["progress"]["update"] + 1) if resume else None,
-    )
+    writes = ranks.is_first()
+    purge_step = (first_update + resume["progress"]["update"] + 1) if resume else None
+    writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=purge_step) if writes else None
 
     def scalars(numbers: dict[str, float], update: int) -> None:
+        assert writer is not None
         try:
             for name, value in numbers.items():
                 if "/confusion/" not in name:
@@ -57,16 +58,17 @@ def run_stages(
             stage,
             model,
             settings_of(flags, stage, precision),
-            checkpoints=run.checkpoints,
-            model_folder=stage_folder(run, stage.number, len(stages)),
+            checkpoints=run.checkpoints if writes else None,
+            model_folder=stage_folder(run, stage.number, len(stages)) if writes else None,
             first_update=first_update,
             earlier=history,
             resume=resume if resumes else None,
-            scalars=scalars,
+            scalars=scalars if writes else None,
         )
         first_update += progress.update
         history = [*history, _summary(stage, progress, first_update)]
-    writer.close()
+    if writer:
+        writer.close()
     return history
 
 
