@@ -31,9 +31,7 @@ def main(argv: list[str]) -> int:
     try:
         flags, given = parse(argv)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-        code = evaluate_only(flags, argv) if flags.eval_only else train(flags, given, argv)
-        leave()
-        return code
+        return evaluate_only(flags, argv) if flags.eval_only else train(flags, given, argv)
     except UsageError as error:
         if ranks.is_first():
             print(f"train.py: error: {error}", file=sys.stderr)
@@ -279,13 +277,6 @@ def check_same_data(run: "RunDirectory", hashes: dict[str, str]) -> None:
             raise RunError(
                 f"--resume {run.path}: {name} has changed: sha256 was {stored[name]}, is now {sha}"
             )
-
-
-def leave() -> None:
-    """Parts from the other processes, if there are any."""
-    from sbert import distributed
-
-    distributed.stop()
 
 
 def warn(message: str) -> None:

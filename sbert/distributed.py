@@ -10,9 +10,11 @@ every objective alike: the loss never knows. Encoding for evaluation and search 
 Without ``start`` every function here does nothing and costs nothing. The first process alone writes (sbert/ranks.py).
 """
 
+import atexit
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -48,15 +50,15 @@ def start(device: torch.device, timeout: timedelta = TIMEOUT) -> None:
     with _contact():
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=timeout)
     _started = True
+    atexit.register(stop)  # torch aborts a process that ends in a group
     if not ranks.is_first():
         sys.stdout = open(os.devnull, "w")
 
 
 def stop() -> None:
-    """Parts from the others, at the end of what all do."""
+    """Parts from the others; the rest is done alone. At the end of a process this happens by itself."""
     global _started
     if _started:
-        wait()
         dist.destroy_process_group()
     _started = False
 
@@ -76,7 +78,7 @@ def _contact() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = re.sub(r"^\[\S+:\d+\] ", "", str(error).strip().splitlines()[0]).split(". ")[0]
         raise RunError(
             f"one of the {ranks.count()} processes has ended or does not answer ({reason})"
         ) from error
