@@ -22,6 +22,7 @@ from typing import Any
 from data.examples import DataError
 from data.registry import SPLITS
 from data.retrieval import is_own, retrieval_split
+from sbert import ranks
 from sbert.errors import RunError, UsageError
 from sbert.flag_parser import Parser, suggestion
 
@@ -236,7 +237,8 @@ def main(argv: list[str]) -> int:
         print(f"retrieve: error: {error}", file=sys.stderr)
         return 2
     except (RunError, DataError, OSError) as error:
-        print(f"retrieve: error: {error}", file=sys.stderr)
+        who = "" if ranks.is_first() else f"process {ranks.rank()}: "
+        print(f"retrieve: error: {who}{error}", file=sys.stderr)
         return 1
     return 0
 

@@ -8,6 +8,7 @@ from experiments.retrieve import RUN_FILES, row_name
 from experiments.retrieve_report import overlap_notes, printed_hits, printed_table, write
 from experiments.retrieve_session import Session, Stages, load_set, relevant_of
 from experiments.retrieve_weights import Weights
+from sbert import distributed, ranks
 from sbert.errors import RunError
 from sbert.evaluation.retrieval import retrieval_metrics
 from sbert.retrieval.approximate import recall_against
@@ -131,9 +132,11 @@ def run(args: argparse.Namespace) -> str:
     dataset = load_set(args)
     session = Session.start(args)
     rows = all_rows(session, dataset)
+    distributed.stop()
     if args.query is not None:
         return printed_hits(session, dataset, rows)
     session.notes += overlap_notes(session, dataset)
     metrics = metrics_of(rows, dataset)
-    write(session, dataset, rows, metrics)
+    if ranks.is_first():
+        write(session, dataset, rows, metrics)
     return printed_table(session, dataset, rows, metrics)

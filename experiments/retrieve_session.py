@@ -14,6 +14,7 @@ from tqdm import tqdm
 import data
 from data.retrieval import load_corpus
 from experiments.retrieve import RUN_FILES
+from sbert import distributed, ranks
 from sbert.atomic import settle
 from sbert.build import resolve_device
 from sbert.cross_encoder import CrossEncoder
@@ -65,6 +66,7 @@ class Session:
         if args.threads:
             torch.set_num_threads(args.threads)
         device = resolve_device(args.device)
+        distributed.start(device)
         names = [name for name in args.retriever if not name.endswith(RUN_FILES)]
         model = cross = None
         if {"dense", "hybrid", "rrf"} & set(names) or args.analyzer == "model":
@@ -118,8 +120,9 @@ class Session:
         fingerprint = ""
         if index is not None:
             fingerprint = model_fingerprint(args, self.model)
-            settle(index)
-            if (index / "index.json").exists():
+            if ranks.is_first():
+                settle(index)
+            if distributed.from_first((index / "index.json").exists()):
                 return load_pool(index, passages, fingerprint, made, self.model.description.similarity)
         log.info("encoding %s passages", f"{len(passages):,}")
         pool = encode_pool(
@@ -130,7 +133,7 @@ class Session:
             precision=args.precision,
             progress=True,
         )
-        if index is not None:
+        if index is not None and ranks.is_first():
             save_pool(index, pool, passages, fingerprint, made)
         return pool
 
@@ -145,7 +148,7 @@ class Session:
             found = build(kind, pool.embeddings, pool.similarity)
             seconds = time.perf_counter() - started
             self.notes.append(f"{found.kind} index of {len(found):,} vectors built in {seconds:.1f} s")
-            if folder is not None:
+            if folder is not None and ranks.is_first():
                 save_approximate(folder, found)
         self.facts["approximate"] = {"kind": found.kind, **found.parameters}
         return found
@@ -155,7 +158,9 @@ class Session:
         texts = [question.text for question in dataset.questions]
         kept = max(IN_RUN_FILE if self.args.output else IN_METRICS, self.args.depth)
         parts: dict[str, list[Found]] = {name: [] for name in self.names}
-        with tqdm(total=len(texts), unit=" questions", disable=None, leave=False) as bar:
+        with tqdm(
+            total=len(texts), unit=" questions", disable=None if ranks.is_first() else True, leave=False
+        ) as bar:
             for start in range(0, len(texts), CHUNK):
                 some = texts[start : start + CHUNK]
                 options = {"sparse": stages.sparse, "dense": stages.dense, "weight": weight}
