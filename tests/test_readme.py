@@ -6,19 +6,22 @@ import shlex
 from pathlib import Path
 
 import pytest
+from torch.distributed import run as torchrun
 
 import experiments.analysis.__main__ as analysis
-from experiments import augment, bench, bench_memory, mine, render, retrieve, run, scatter
+from experiments import augment, bench, bench_memory, mine, ranks, render, retrieve, run, scatter
 from sbert import CrossEncoder, vocabulary
 from sbert.applications import commands as applications
 from sbert.applications.flags import parse as parse_application
 from sbert.flag_checks import parse
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "CONTRIBUTING.md", "experiments/LOG.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "experiments/LOG.md", "docs/reliability.md"]
 TEXT = {page: (ROOT / page).read_text(encoding="utf8") for page in PAGES if (ROOT / page).exists()}
 COMMANDS = [
-    (page, match) for page, text in TEXT.items() for match in re.findall(r"python train\.py([^\n`#]*)", text)
+    (page, match)
+    for page, text in TEXT.items()
+    for match in re.findall(r"(?:python|torchrun .*) train\.py([^\n`#]*)", text)
 ]
 
 
@@ -36,6 +39,7 @@ def test_every_module_command_parses() -> None:
         "bench": bench.build_parser,
         "bench_memory": bench_memory.build_parser,
         "mine": mine.build_parser,
+        "ranks": ranks.build_parser,
         "render": render.build_parser,
         "retrieve": retrieve.build_parser,
         "run": run.build_parser,
@@ -44,7 +48,9 @@ def test_every_module_command_parses() -> None:
     found = [
         (name, [word for word in shlex.split(rest) if word != "..."])
         for text in TEXT.values()
-        for name, rest in re.findall(rf"python -m experiments\.({'|'.join(parsers)})( [^\n`#|)]*)", text)
+        for name, rest in re.findall(
+            rf"(?:python|torchrun .*) -m experiments\.({'|'.join(parsers)})( [^\n`#|)]*)", text
+        )
     ]
     assert {name for name, _ in found} == set(parsers)
     for name, words in found:
@@ -69,6 +75,13 @@ def test_every_vocabulary_command_parses() -> None:
     assert found
     for words in map(shlex.split, found):
         vocabulary.check(vocabulary.build_parser().parse_args(words))
+
+
+def test_every_torchrun_command_parses() -> None:
+    found = re.findall(r"torchrun (.*?) (?:train\.py|-m experiments\.retrieve)\b", TEXT["README.md"])
+    assert len(found) >= 4
+    for words in found:
+        torchrun.get_args_parser().parse_args([*shlex.split(words), "train.py"])
 
 
 def test_there_are_commands() -> None:
