@@ -130,14 +130,10 @@ def differences(source: "TrainingSource", rows: Sequence[int], cache_rows: int =
     torch.manual_seed(2)  # of drawn negatives
     batch = source.batch(rows, device)
     out = {}
-    for name, dtype, cached in (
-        ("fp32", torch.float32, 0),
-        ("fp64", torch.float64, 0),
-        ("cached", torch.float64, cache_rows),
-    ):
+    for name, double, cached in (("fp32", False, 0), ("fp64", True, 0), ("cached", True, cache_rows)):
         for module in objective.modules():
             if isinstance(module, PreTrainedModel):  # heads and losses are fp32 always
-                module.to(dtype)
+                _ = module.double() if double else module.float()
         objective.zero_grad(set_to_none=True)
         objective(batch.features, batch.answer)["loss"].backward()
         whole, used = _gradients(objective)
