@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
 
+from sbert import ranks
 from sbert.flags import Flags
 
 
@@ -14,7 +15,8 @@ class Parser(argparse.ArgumentParser):
     """Errors are one line with a suggestion, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: error: {message} (--help lists the flags)", file=sys.stderr)
+        if ranks.is_first():
+            print(f"{self.prog}: error: {message} (--help lists the flags)", file=sys.stderr)
         raise SystemExit(2)
 
 
