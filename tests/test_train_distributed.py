@@ -157,7 +157,7 @@ def test_a_dead_process_ends_the_run(tiny_model_dir: Path, tmp_path: Path) -> No
 
 def test_wrong_flags_are_told_once(tiny_model_dir: Path, tmp_path: Path) -> None:
     """What is known before anything is loaded, and what the first process finds in the files."""
-    for flags, code in ((("--lr", -1), 2), (("--train-data", "gone.tsv"), 1)):
+    for flags, code in ((("--seed", "x"), 2), (("--lr", -1), 2), (("--train-data", "gone.tsv"), 1)):
         folder = tmp_path / flags[0].strip("-")
         ended = ends(
             start_train(folder, 2, "--model", tiny_model_dir, *flags, "--output-dir", folder / "run")
