@@ -11,7 +11,7 @@ import torch
 from rank_processes import together
 
 from experiments import retrieve
-from experiments.ranks import CASES, Case, build, differences, nli, passages, sts
+from experiments.ranks import CASES, Case, build, differences, nli, sts, triplets
 from sbert import distributed
 from sbert.encode import encode
 from sbert.flags import OBJECTIVES
@@ -53,9 +53,10 @@ def work(model: str, folder: str) -> dict[str, Any]:
     return found
 
 
+# a triplet brings one question, which one process encodes, and two passages, one for each
 ONE_ROW = (
     Case("bi", "regression", sts, {}),
-    Case("bi", "mega-batch-margin", passages, {"towers": "separate"}),
+    Case("bi", "ranking", triplets, {"towers": "separate"}),
 )
 
 
