@@ -92,9 +92,6 @@ def test_two_processes_train_what_one_trains(still: Path, run_train: TrainRunner
     losses = [re.findall(r"update \d+/12: loss (\S+), .* norm (\S+),", x.stderr) for x in (alone, both[0])]
     numbers = [[float(number) for pair in run for number in pair] for run in losses]
     assert numbers[0] == pytest.approx(numbers[1], abs=2e-4) and len(numbers[0]) == 24
-    before = [metrics_of(tmp_path / name) for name in ("alone", "both")]
-    keys = [key for key in before[0] if key.startswith("before/")]
-    assert keys and all(before[0][key] == before[1][key] for key in keys)
 
 
 def test_a_stopped_run_goes_on(
