@@ -96,6 +96,7 @@ def evaluate_only(flags: Flags, argv: list[str]) -> int:
             scored = f"scores {', '.join(allowed)}" if allowed else "has no metrics here"
             raise UsageError(f"--eval-data {dataset.key} is {dataset.task} data: {kind} {scored}")
     run = RunDirectory.create(path, unique=not (flags.output_dir or flags.run_name))
+    run.lock()
     marks = overlap_marks(model.facts, [], flags.eval_data)
     started = time.perf_counter()
     metrics, report = evaluate_with_report(model, sets, progress=True, **scoring_options(flags, precision))
@@ -143,6 +144,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
         hashes[f"teacher {flags.teacher}"] = fingerprint(flags.teacher)
     if not flags.resume:
         run = RunDirectory.create(run.path, unique=not (flags.output_dir or flags.run_name))
+    run.lock()
     run.log_to_file()
     if flags.resume:
         check_same_data(run, hashes)

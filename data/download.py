@@ -70,8 +70,8 @@ def _fetch(
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
         raise DataError(f"{url}: download failed ({_reason(error)})") from error
     _verify(url, part, target, sha256, pinned, check)
-    os.replace(part, target)
     _tag(part).unlink(missing_ok=True)
+    os.replace(part, target)
 
 
 def remembered_sha256(path: Path) -> str | None:

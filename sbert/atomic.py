@@ -12,6 +12,7 @@ from pathlib import Path
 
 from data.files import sync_folder
 from sbert.errors import RunError
+from sbert.lock import FolderLock
 
 
 @contextmanager
@@ -19,7 +20,8 @@ def atomic_directory(target: Path, marks: tuple[str, ...]) -> Iterator[Path]:
     """Yields a new folder beside ``target``; on success it is flushed and takes the name, else it is removed.
 
     marks: files one of which tells that an existing ``target`` is of our making; another folder with something in it
-    is never replaced. Raises RunError then, and when the disk is full or the place cannot be written.
+    is never replaced. Raises RunError then, when another process is writing the same, and when the disk is full or the
+    place cannot be written.
     """
     target = Path(os.path.realpath(target))
     temporary = target.parent / f".{target.name}.tmp"
@@ -27,13 +29,18 @@ def atomic_directory(target: Path, marks: tuple[str, ...]) -> Iterator[Path]:
         settle(target)
         _refuse_to_replace(target, marks)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)  # left by a killed run
-        temporary.mkdir()
+        lock = _begin(temporary)
+    except OSError as error:
+        raise _cannot_be_saved(target, error) from error
+    try:
         yield temporary
         for path in sorted(temporary.rglob("*")):
             if path.is_file():
                 with open(path, "rb+") as file:
                     os.fsync(file.fileno())
+            else:
+                sync_folder(path)
+        sync_folder(temporary)
         if target.exists():
             os.rename(target, _old(target))
         os.rename(temporary, target)
@@ -44,8 +51,29 @@ def atomic_directory(target: Path, marks: tuple[str, ...]) -> Iterator[Path]:
         settle(target)
         if not _is_from_the_disk(error):
             raise
-        reason = getattr(error, "strerror", None) or str(error).strip()
-        raise RunError(f"{target}: cannot be saved: {reason}; what was there before is untouched") from error
+        raise _cannot_be_saved(target, error) from error
+    finally:
+        lock.close()
+
+
+def _begin(temporary: Path) -> FolderLock:
+    """Makes the folder anew and holds it; one that a killed process left is removed, one that a live one holds is not."""
+    if temporary.exists():
+        left = FolderLock(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
+        left.close()
+    temporary.mkdir()
+    lock = FolderLock(temporary)
+    if not lock.still_names(temporary):  # removed by a process that came between the two lines above
+        raise RunError(
+            f"{temporary}: another process is writing there: wait for it, or choose another folder"
+        )
+    return lock
+
+
+def _cannot_be_saved(target: Path, error: BaseException) -> RunError:
+    reason = getattr(error, "strerror", None) or str(error).strip()
+    return RunError(f"{target}: cannot be saved: {reason}; what was there before is untouched")
 
 
 def _refuse_to_replace(target: Path, marks: tuple[str, ...]) -> None:
@@ -63,6 +91,19 @@ def _is_from_the_disk(error: BaseException) -> bool:
         isinstance(error, Exception)
         and ("os error" in str(error) or type(error).__name__ == "SafetensorError")
     )
+
+
+def remove_directory(target: Path) -> None:
+    """Takes the name away first, so that a removal that is cut short leaves no half of a directory under it."""
+    gone = target.parent / f".{target.name}.gone"
+    os.rename(target, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes left of directories in ``folder`` that were being written or removed."""
+    for path in [*folder.glob(".*.tmp"), *folder.glob(".*.gone")]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def settle(target: Path) -> None:

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from data.files import sha256_of
-from sbert.atomic import atomic_directory
+from sbert.atomic import atomic_directory, remove_directory, sweep
 from sbert.errors import RunError
 from sbert.jsonfile import to_json
 
@@ -63,9 +62,18 @@ def save_checkpoint(
             to_json({"sha256": sha256_of(temporary / "state.pt"), "progress": progress}), encoding="utf8"
         )
     if limit:
-        for old in list_checkpoints(folder)[:-limit]:
-            shutil.rmtree(old, ignore_errors=True)
+        prune(folder, limit)
     return target
+
+
+def prune(folder: Path, limit: int) -> None:
+    """Removes all but the newest ``limit`` checkpoints, and what a killed run left half written or half removed."""
+    sweep(folder)
+    for old in list_checkpoints(folder)[:-limit]:
+        try:
+            remove_directory(old)
+        except OSError as error:
+            raise RunError(f"{old}: cannot be removed: {error.strerror}") from None
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

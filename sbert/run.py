@@ -16,6 +16,7 @@ from sbert.checkpoint import list_checkpoints
 from sbert.errors import RunError, UsageError
 from sbert.flags import Flags
 from sbert.jsonfile import read_json, to_json
+from sbert.lock import FolderLock
 
 log = logging.getLogger("sbert")
 FREE_ON_RESUME = {"resume", "data_dir", "threads", "log_steps", "save_limit", "eval_batch_tokens"}
@@ -54,6 +55,11 @@ class RunDirectory:
         self.path = path
         self.config_path, self.metrics_path = path / "config.json", path / "metrics.json"
         self.checkpoints = path / "checkpoints"
+        self.held: FolderLock | None = None
+
+    def lock(self) -> None:
+        """Keeps other processes from writing here until this one ends. Raises RunError while another one does."""
+        self.held = FolderLock(self.path)
 
     @classmethod
     def create(cls, path: Path, *, unique: bool = False) -> "RunDirectory":
