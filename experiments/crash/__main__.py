@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,25 +125,25 @@ def drawn(draw: random.Random, whole: process.Ended, children: bool) -> Blow:
 @contextmanager
 def workshop(scratch: Path, names: list[str]) -> Iterator[list[Any]]:
     """The jobs of these names, with what they work on."""
-    from experiments.crash import jobs
+    from experiments.crash import training, vectors
 
     model, corpus, served = scratch / "model", scratch / "corpus.jsonl", scratch / "served"
 
     def prepare() -> None:
         toy.save_tiny_model(model)
         toy.write_corpus(corpus, PASSAGES)
-        jobs.write_served(served)
+        vectors.write_served(served)
 
     scratch.mkdir(parents=True, exist_ok=True)
     if process.run(prepare, scratch, output=scratch / "prepare.txt").code:
         raise SystemExit(f"experiments.crash: {(scratch / 'prepare.txt').read_text()}")
     address, server = toy.serve(served)
-    makers = {
-        "train": lambda: [jobs.training(name, model) for name in jobs.TRAINING],
-        "encode": lambda: [jobs.encoding(model, corpus)],
-        "index": lambda: [jobs.indexing(model, corpus)],
-        "download": lambda: [jobs.downloading(address, served)],
-        "table": lambda: [jobs.table(model)],
+    makers: dict[str, Callable[[], list[Any]]] = {
+        "train": lambda: [training.training(name, model) for name in training.TRAINING],
+        "encode": lambda: [vectors.encoding(model, corpus)],
+        "index": lambda: [vectors.indexing(model, corpus)],
+        "download": lambda: [vectors.downloading(address, served)],
+        "table": lambda: [training.table(model)],
     }
     try:
         yield [job for name in names for job in makers[name]()]

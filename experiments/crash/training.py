@@ -1,29 +1,18 @@
-"""What is killed: training of two kinds, encoding a corpus, building an index, a download, a table of two rows.
-
-A job starts in an empty folder and goes on in one that an earlier start left. ``whole`` says what is wrong with a folder that a
-killed process left: something half written under a final name. ``differs`` says in what a finished folder is not as the
-reference's.
-"""
+"""What is killed of training: train.py with two stages and with a cross-encoder, and a table of two rows."""
 
 import json
 import os
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import experiments.encode as encode_command
-import experiments.retrieve as retrieve_command
 import experiments.run as run_command
+import sbert.checkpoint
 import sbert.loop
-import sbert.shards
 import train
-from data import download
 from data.files import sha256_of
-from data.locate import read_member
+from experiments.crash.job import Job, broken_json, same_bytes
 from experiments.crash.process import Watch
 from experiments.rows import TABLES, runner
 from experiments.rows.row import Column, Row, Table
@@ -32,7 +21,6 @@ from sbert.checkpoint import list_checkpoints, load_checkpoint
 from sbert.cross_encoder import CrossEncoder
 from sbert.errors import RunError
 from sbert.model import modelWithPooling
-from sbert.retrieval import dense
 
 CLOCK = ("train_seconds", "encode/seconds")  # what may differ between two runs of one command
 STEPS = "--threads 1 --precision fp32 --log-steps 1 --lr 1e-3 --dev-limit 24"
@@ -46,46 +34,6 @@ TRAINING = {
         "--epochs 5 --eval-steps 4 --save-steps 3 --save-limit 2"
     ),
 }
-
-
-@dataclass(frozen=True)
-class Job:
-    """start: runs in a fork, in the folder, and returns an exit code; it starts, or goes on with what is there.
-    children: whether it has some, so that it may be killed without them."""
-
-    name: str
-    start: Callable[[], int | None]
-    whole: Callable[[Path], list[str]]
-    differs: Callable[[Path, Path], list[str]]
-    watch: Watch = ()
-    children: bool = False
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Every file with the sha256 of its bytes, but for those of a process that was killed while it wrote them."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    names = {str(path.relative_to(folder)): path for path in files}
-    return {name: sha256_of(path) for name, path in names.items() if not _is_temporary(name)}
-
-
-def _is_temporary(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
-
-
-def same_bytes(one: Path, other: Path) -> list[str]:
-    a, b = contents(one), contents(other)
-    return [f"{name}: other bytes" for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
-
-
-def broken_json(folder: Path) -> list[str]:
-    wrong = []
-    for path in sorted(folder.rglob("*.json")):
-        try:
-            if not _is_temporary(str(path.relative_to(folder))):
-                json.loads(path.read_text(encoding="utf8"))
-        except ValueError as error:
-            wrong.append(f"{path}: {error}")
-    return wrong
 
 
 # ---------------------------------------------------------------- training
@@ -176,107 +124,6 @@ def metrics_of(path: Path) -> Any:
         return [without(item) for item in value] if isinstance(value, list) else value
 
     return without(json.loads(path.read_text(encoding="utf8")))
-
-
-# ---------------------------------------------------------------- encoding, index, download
-
-
-def encoding(model: Path, corpus: Path) -> Job:
-    words = [
-        "--corpus",
-        str(corpus),
-        "--model",
-        str(model),
-        "--shard-rows",
-        "150",
-        "--output",
-        "vectors",
-        "--threads",
-        "1",
-    ]
-    watch: Watch = (
-        (sbert.shards, "_vectors", "encoding"),
-        (sbert.shards, "_write", "writing a shard"),
-        (sbert.shards, "_is_there", "looking at a shard"),
-    )
-
-    def whole(folder: Path) -> list[str]:
-        """Every shard under its final name is whole; complete.json is there only with all of them."""
-        wrong = broken_json(folder)
-        for shard in (folder / "vectors").glob("shard-*"):
-            about = json.loads((shard / "shard.json").read_text(encoding="utf8"))
-            wrong += [
-                f"{shard}/{n}" for n in ("embeddings.npy", "ids.json") if sha256_of(shard / n) != about[n]
-            ]
-        if (folder / "vectors/complete.json").exists():
-            list(sbert.shards.read_shards(folder / "vectors"))
-        return wrong
-
-    return Job("encode", lambda: encode_command.main(words), whole, same_bytes, watch)
-
-
-def indexing(model: Path, corpus: Path) -> Job:
-    from experiments import retrieve_session
-
-    words = [
-        "--corpus",
-        str(corpus),
-        "--query",
-        "who rides a horse?",
-        "--retriever",
-        "dense",
-        "--model",
-        str(model),
-    ]
-    words += ["--index", "index", "--threads", "1"]
-    watch: Watch = (
-        (retrieve_session, "encode_pool", "encoding"),
-        (retrieve_session, "save_pool", "writing the index"),
-        (retrieve_session, "load_pool", "reading the index"),
-    )
-
-    def whole(folder: Path) -> list[str]:
-        index = folder / "index"
-        if not index.exists():
-            return []
-        dense.load_index(index, None)
-        return broken_json(index)
-
-    return Job("index", lambda: retrieve_command.main(words), whole, same_bytes, watch)
-
-
-def downloading(address: str, served: Path) -> Job:
-    """A file whose sha256 is known, and an archive that is checked by what is in it."""
-    plain, packed = served / "plain.bin", served / "packed.zip"
-    known = {path.name: sha256_of(path) for path in (plain, packed)}
-
-    def check(part: Path) -> None:
-        read_member(part, "member.bin")
-
-    def start() -> int:
-        download.fetch(f"{address}/{plain.name}", Path("cache") / plain.name, sha256=known[plain.name])
-        download.fetch(f"{address}/{packed.name}", Path("cache") / packed.name, pinned=True, check=check)
-        return 0
-
-    def whole(folder: Path) -> list[str]:
-        paths = [folder / "cache" / name for name in known]
-        return [
-            f"{path}: half a file" for path in paths if path.exists() and sha256_of(path) != known[path.name]
-        ]
-
-    watch: Watch = ((download, "_transfer", "transfer"), (download, "_verify", "checking"))
-    return Job("download", start, whole, same_bytes, watch)
-
-
-def write_served(folder: Path) -> None:
-    """4 MiB twice: as they are, and in a zip."""
-    folder.mkdir()
-    content = torch.randint(
-        256, (4 << 20,), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    ).numpy()
-    (folder / "plain.bin").write_bytes(content.tobytes())
-    with zipfile.ZipFile(folder / "packed.zip", "w") as file:
-        file.writestr("set/member.bin", content.tobytes())
 
 
 # ---------------------------------------------------------------- a table
