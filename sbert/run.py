@@ -19,6 +19,7 @@ from sbert.jsonfile import read_json, to_json
 from sbert.lock import FolderLock
 
 log = logging.getLogger("sbert")
+GIT = ("git", "--no-optional-locks")  # a status that is killed must not leave the checkout's index locked
 FREE_ON_RESUME = {"resume", "data_dir", "threads", "log_steps", "save_limit", "eval_batch_tokens"}
 
 
@@ -38,7 +39,7 @@ def commit() -> str | None:
     root = Path(__file__).resolve().parent.parent
     try:
         head, status = (
-            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10)
+            subprocess.run([*GIT, "-C", str(root), *words], capture_output=True, text=True, timeout=10)
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         )
     except (OSError, subprocess.SubprocessError):

@@ -32,6 +32,7 @@ log = logging.getLogger("sbert")
 FORMAT = 1  # of encoding.json
 DTYPES = ("float16", "float32")
 MARK = "shard.json"
+FILES = ("embeddings.npy", "ids.json")
 Encode = Callable[[list[str]], np.ndarray]  # texts -> (n, D)
 
 
@@ -163,7 +164,7 @@ def _is_there(place: Path, first: int, part: list[tuple[str, str]]) -> bool:
 
 def _damage(place: Path, about: dict[str, Any]) -> str | None:
     """The name of the first file whose bytes are not those that were written."""
-    for name in ("embeddings.npy", "ids.json"):
+    for name in FILES:
         path = place / name
         if not path.is_file() or sha256_of(path) != about.get(name):
             return name
@@ -181,7 +182,7 @@ def _vectors(encode: Encode, part: list[tuple[str, str]], dtype: str, first: int
 
 
 def _write(place: Path, first: int, part: list[tuple[str, str]], vectors: np.ndarray) -> None:
-    with atomic_directory(place, (MARK,)) as temporary:
+    with atomic_directory(place, (MARK, *FILES)) as temporary:
         np.save(temporary / "embeddings.npy", vectors, allow_pickle=False)
         (temporary / "ids.json").write_text(to_json([identity for identity, _ in part]), encoding="utf8")
         about = {
@@ -189,7 +190,7 @@ def _write(place: Path, first: int, part: list[tuple[str, str]], vectors: np.nda
             "rows": len(part),
             "width": vectors.shape[1],
             "texts": _sha256(part),
-            **{name: sha256_of(temporary / name) for name in ("embeddings.npy", "ids.json")},
+            **{name: sha256_of(temporary / name) for name in FILES},
         }
         (temporary / MARK).write_text(to_json(about), encoding="utf8")
 
