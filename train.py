@@ -54,12 +54,14 @@ def prepare(flags: Flags) -> "tuple[torch.device, str]":
 
     from sbert import distributed
     from sbert.build import resolve_device
-    from sbert.precision import cpu_has_bf16, resolve
+    from sbert.precision import be_deterministic, cpu_has_bf16, resolve
     from sbert.run import log, set_up_logging
 
     set_up_logging()
     if flags.threads:
         torch.set_num_threads(flags.threads)
+    if flags.deterministic:
+        be_deterministic()
     device = resolve_device(flags.device)
     distributed.start(device)
     precision = resolve(flags.precision, device, training=not flags.eval_only)

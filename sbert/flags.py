@@ -382,3 +382,9 @@ class Flags:
         choices=("auto", "on", "off"),
     )
     threads: int = _flag("run", "CPU threads (0: all)", 0, type=int, at_least=0)
+    deterministic: bool = _flag(
+        "run",
+        "only algorithms that give the same bits every time: on a CPU they always do (same machine, same --threads); on "
+        "a GPU it costs speed, and an operation that has none stops the run and is named",
+        False,
+    )

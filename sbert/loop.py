@@ -24,6 +24,7 @@ from data.sampler import mixed_batches
 from sbert import distributed, ranks
 from sbert.checkpoint import restore_random_states, save_checkpoint
 from sbert.cross_encoder import CrossEncoder
+from sbert.diagnose import origin_of_bad_loss, rows_of
 from sbert.errors import Interrupted, RunError
 from sbert.gradient_cache import cached_backward
 from sbert.meter import Meter
@@ -105,16 +106,18 @@ class Progress:
     def patience_is_out(self, settings: Settings) -> bool:
         return bool(settings.patience) and self.worse >= settings.patience
 
-    def note_skip(self, number: int, norm: float) -> None:
-        """Counts an update that was left out. Raises RunError when too many follow one another."""
+    def note_skip(self, number: int, norm: float, rows: Callable[[], str] = str) -> None:
+        """Counts an update that was left out. Raises RunError when too many follow one another. rows: names its examples."""
         if math.isfinite(norm):
             self.skipped_in_a_row = 0
             return
         self.skipped += 1
         self.skipped_in_a_row += 1
-        log.warning("update %d skipped: the gradient norm is %s", number, norm)
+        log.warning("update %d skipped: the gradient norm is %s (%s)", number, norm, rows())
         if self.skipped_in_a_row >= MAX_SKIPPED:
-            raise RunError(f"update {number}: the gradients were not finite {MAX_SKIPPED} times in a row")
+            raise RunError(
+                f"update {number}: the gradients were not finite {MAX_SKIPPED} times in a row, the last time with {rows()}"
+            )
 
 
 def fit(
@@ -178,7 +181,7 @@ def fit(
             progress.update += 1
             seconds = time.perf_counter() - started
             progress.seconds += seconds
-            progress.note_skip(number, norm)
+            progress.note_skip(number, norm, partial(rows_of, sources, micro_batches))
             bar.update()
             meter.update(progress.update, loss, norm, settings.lr * factor, scaler.get_scale(), seconds, bar)
 
@@ -237,7 +240,10 @@ def _update(
         loss_sum += loss.detach() * share
         meter.count(batch)
     if not math.isfinite(loss_sum.item()) and not scaler.is_enabled():
-        raise RunError(f"update {number}: the loss is {loss_sum.item()}; the last checkpoint is intact")
+        origin = origin_of_bad_loss(sources, micro_batches, settings.precision)
+        raise RunError(
+            f"update {number}: the loss is {loss_sum.item()} ({origin}); the last checkpoint is intact"
+        )
     distributed.sum_gradients(source.objective for source in sources)
     scaler.unscale_(optimizer)  # of the sum: an overflow on one process is found by all
     norm = nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm or math.inf).item()

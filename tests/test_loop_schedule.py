@@ -140,8 +140,10 @@ def test_twenty_skips_in_a_row_are_too_many() -> None:
     for norm in [math.inf] * 19 + [1.0] + [math.nan] * 19:
         progress.note_skip(1, norm)
     assert (progress.skipped, progress.skipped_in_a_row) == (38, 19)
-    with pytest.raises(RunError, match="update 7: the gradients were not finite 20 times in a row"):
-        progress.note_skip(7, math.inf)
+    with pytest.raises(
+        RunError, match=r"update 7: the gradients were not finite 20 times in a row, .* with rows 1, 2 of x"
+    ):
+        progress.note_skip(7, math.inf, lambda: "rows 1, 2 of x")
 
 
 def test_logged_truncation_is_the_mean_over_all_rows() -> None:
