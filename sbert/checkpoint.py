@@ -88,11 +88,14 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         expected = json.loads((path / "state.json").read_text())["sha256"]
         found = sha256_of(path / "state.pt")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path}: not a whole checkpoint: {error}") from None
     if found != expected:
         raise RunError(
             f"{path}/state.pt is damaged: sha256 is {found}, state.json says {expected}; "
             "remove this folder to resume from the checkpoint before it"
         )
-    return torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+    except Exception as error:  # pickles other than of tensors, and whatever else is no checkpoint of ours
+        raise RunError(f"{path}/state.pt: not a checkpoint: {str(error).splitlines()[0]}") from None

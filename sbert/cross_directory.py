@@ -157,7 +157,11 @@ def _electra_head(directory: Path) -> dict[str, Tensor]:
         except Exception as error:
             raise RunError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
     if not shards and (directory / "pytorch_model.bin").is_file():
-        state = torch.load(directory / "pytorch_model.bin", map_location="cpu", weights_only=True)
+        path = directory / "pytorch_model.bin"
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise RunError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
         out = {
             k.removeprefix(ELECTRA_HEAD): v.float() for k, v in state.items() if k.startswith(ELECTRA_HEAD)
         }

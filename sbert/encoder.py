@@ -167,13 +167,14 @@ def _load(auto_class: Any, directory: Path, **config_values: Any) -> tuple[PreTr
     transformers_logging.set_verbosity_error()  # its report of unused pooler weights is no news to anybody
     transformers_logging.disable_progress_bar()  # nor is a bar that lasts a tenth of a second
     try:
-        config = AutoConfig.from_pretrained(directory, **config_values)
+        config = AutoConfig.from_pretrained(directory, trust_remote_code=False, **config_values)
         model, info = auto_class.from_pretrained(
             directory,
             config=config,
             dtype=torch.float32,
             output_loading_info=True,
             weights_only=True,
+            trust_remote_code=False,  # code that comes with weights is never run, and nobody is asked whether to
             ignore_mismatched_sizes=True,  # they are reported by the caller, in one line
         )
     except Exception as error:
@@ -222,7 +223,7 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     where it finds no files).
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory)
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(f"{directory}: the tokenizer cannot be loaded: {reason}") from error
@@ -267,5 +268,5 @@ def _model_type(directory: Path) -> str:
         return str(
             json.loads((directory / "config.json").read_text(encoding="utf8")).get("model_type", "unknown")
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError, AttributeError):
         return "unknown"

@@ -142,10 +142,18 @@ def test_index_json_of_another_kind(folder: Path, key: str, value: Any) -> None:
         load_index(folder, PRINT)
 
 
+def without_hashes(folder: Path) -> None:
+    """As an earlier version wrote it: what does not fit must be told from shapes and types alone."""
+    about = json.loads((folder / "index.json").read_text(encoding="utf8"))
+    del about["sha256"]
+    (folder / "index.json").write_text(json.dumps(about), encoding="utf8")
+
+
 @pytest.mark.parametrize(
     "array", [vectors(5), vectors(6, 3), vectors(dtype="float16"), vectors().astype(">f4")]
 )
 def test_embeddings_that_do_not_fit(folder: Path, array: np.ndarray) -> None:
+    without_hashes(folder)
     np.save(folder / "embeddings.npy", array)
     if array.dtype.name == "float32" and array.shape == (6, 4):  # the same numbers in another byte order
         assert load_index(folder, PRINT).embeddings.tolist() == vectors().tolist()
@@ -155,6 +163,7 @@ def test_embeddings_that_do_not_fit(folder: Path, array: np.ndarray) -> None:
 
 
 def test_embeddings_that_are_something_else(folder: Path) -> None:
+    without_hashes(folder)
     np.save(folder / "embeddings.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(RunError, match=r"embeddings\.npy: short or damaged"):
         load_index(folder, PRINT)
@@ -166,6 +175,7 @@ def test_embeddings_that_are_something_else(folder: Path) -> None:
 
 @pytest.mark.parametrize("ids", [names(5), names(7), [*names(5), 6], {"a": 1}])
 def test_ids_that_do_not_fit(folder: Path, ids: Any) -> None:
+    without_hashes(folder)
     (folder / "ids.json").write_text(json.dumps(ids), encoding="utf8")
     with pytest.raises(RunError, match=r"ids\.json: holds"):
         load_index(folder, PRINT)

@@ -26,6 +26,7 @@ from sbert.retrieval.search import SIMILARITIES, Ranking, exact_search, norms_of
 
 FORMAT = 1  # of index.json
 DTYPES = ("float16", "float32")
+FILES = ("embeddings.npy", "ids.json")
 ENCODER_FILES = (
     "*.safetensors",
     "pytorch_model*.bin",
@@ -93,6 +94,7 @@ def save_index(
         (temporary / "ids.json").write_text(to_json(list(ids)), encoding="utf8")
         about = {
             "format": FORMAT,
+            "sha256": {name: sha256_of(temporary / name) for name in FILES},
             "fingerprint": fingerprint,
             "similarity": similarity,
             "rows": embeddings.shape[0],
@@ -106,6 +108,7 @@ def save_index(
 def load_index(folder: str | Path, fingerprint: str | None) -> Index:
     """Opens what save_index wrote. fingerprint: that of the model at hand (None: any; nothing will be encoded).
 
+    Every byte is read once, for its sha256; an index without one, of an earlier version, is taken unread.
     Raises RunError, naming the file, when the index is of another model, or a file is missing, short or damaged.
     """
     folder = Path(folder)
@@ -116,6 +119,8 @@ def load_index(folder: str | Path, fingerprint: str | None) -> Index:
             f"{folder}: made with another model: its fingerprint is {about['fingerprint'][:12]}, "
             f"this model's is {fingerprint[:12]}; encode the passages again"
         )
+    for name, expected in about.get("sha256", {}).items():
+        _check_bytes(folder / name, expected)
     ids = read_json(folder / "ids.json", list)
     if len(ids) != about["rows"] or not all(isinstance(x, str) for x in ids):
         raise RunError(f"{folder}/ids.json: holds {len(ids)} ids, expected {about['rows']} strings")
@@ -124,15 +129,27 @@ def load_index(folder: str | Path, fingerprint: str | None) -> Index:
         embeddings = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise RunError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{path}: short or damaged: {str(error).splitlines()[0]}") from None
-    expected = (about["rows"], about["width"]), about["dtype"]
-    if (embeddings.shape, embeddings.dtype.name) != expected:
+    except Exception as error:  # numpy's reader of headers has many kinds, SyntaxError among them
         raise RunError(
-            f"{path}: holds {embeddings.shape} of {embeddings.dtype.name}, "
-            f"index.json says {expected[0]} of {expected[1]}"
+            f"{path}: short or damaged: {(str(error) or type(error).__name__).splitlines()[0]}"
+        ) from None
+    shape, dtype = (about["rows"], about["width"]), about["dtype"]
+    if (embeddings.shape, embeddings.dtype.name) != (shape, dtype):
+        raise RunError(
+            f"{path}: holds {embeddings.shape} of {embeddings.dtype.name}, index.json says {shape} of {dtype}"
         )
     return Index(embeddings, ids, about["fingerprint"], about["similarity"], about["facts"])
+
+
+def _check_bytes(path: Path, expected: str) -> None:
+    try:
+        found = sha256_of(path)
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    if found != expected:
+        raise RunError(f"{path}: short or damaged: its sha256 is {found}, index.json says {expected}")
 
 
 def _read_about(path: Path) -> dict[str, Any]:
@@ -146,11 +163,20 @@ def _read_about(path: Path) -> dict[str, Any]:
         "width": type(about.get("width")) is int and about["width"] >= 1,
         "dtype": about.get("dtype") in DTYPES,
         "facts": isinstance(about.get("facts"), dict),
+        "sha256": "sha256" not in about or _are_hashes(about["sha256"]),
     }
     for key, fits in good.items():
         if not fits:
             raise RunError(f"{path}: {key} {about.get(key)!r} is not what save_index writes")
     return about
+
+
+def _are_hashes(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == set(FILES)
+        and all(isinstance(x, str) for x in value.values())
+    )
 
 
 def fingerprint_of(model_directory: str | Path, **changed: Any) -> str:
