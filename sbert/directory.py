@@ -71,8 +71,8 @@ def read_description(directory: Path) -> Description:
                 f"{directory}/modules.json: {module!r} is not a module: it needs a type and a path"
             )
         kind, path = module["type"].rsplit(".", 1)[-1], directory / module["path"]
-        if directory.resolve() not in (path.resolve(), *path.resolve().parents):
-            raise RunError(f"{directory}/modules.json: path {module['path']!r} leaves the directory")
+        if not _is_inside(path, directory):
+            raise RunError(f"{directory}/modules.json: path {module['path'][:80]!a} leaves the directory")
         if kind == "Transformer":
             found.encoder_path = module["path"]
             _read_transformer(path, found)
@@ -96,6 +96,15 @@ def read_description(directory: Path) -> Description:
     _check(good, directory / "sbert.json", "average_layers", averaged, "an integer of at least 1")
     found.average_layers = averaged
     return found
+
+
+def _is_inside(path: Path, directory: Path) -> bool:
+    """A folder that need not be there; what is no path at all (NUL bytes, too long) is nowhere."""
+    try:
+        path.exists()
+        return directory.resolve() in (path.resolve(), *path.resolve().parents)
+    except (OSError, ValueError):
+        return False
 
 
 def read_facts(directory: Path) -> dict[str, Any]:

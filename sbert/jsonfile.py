@@ -16,6 +16,8 @@ def read_json(path: Path, kind: type = dict) -> Any:
         raise RunError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: not a JSON file: {error}") from None
+    except RecursionError:
+        raise RunError(f"{path}: not a JSON file: nested too deeply") from None
     if not isinstance(value, kind):
         raise RunError(f"{path}: holds a {type(value).__name__}, expected a {kind.__name__}")
     return value

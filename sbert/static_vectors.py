@@ -123,7 +123,7 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
     promised: tuple[int, int] | None = None
     count = 0
     for line, fields in _lines(path):
-        if line == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
+        if line == 1 and len(fields) == 2 and all(field.isdecimal() and len(field) < 19 for field in fields):
             promised = int(fields[0]), int(fields[1])
             continue
         if not count:

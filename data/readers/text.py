@@ -26,8 +26,9 @@ class Raw:
     sha256: str  # of ``content``
 
     def fail(self, place: Place | None, problem: str) -> NoReturn:
-        """Raise the one-line error of this file; what does not encode as UTF-8 is escaped, so that it prints."""
+        """Raise the one-line error of this file; line ends and what does not encode as UTF-8 are escaped, so that it prints."""
         message = f"{self.where}{'' if place is None else f':{place}'}: {problem}"
+        message = message.replace("\r", "\\r").replace("\n", "\\n")
         raise DataError(message.encode("utf-8", "backslashreplace").decode("utf-8"))
 
     def text(self) -> str:

@@ -245,14 +245,20 @@ def load_pool(
         )
     if held.get("made") != dict(facts):
         raise RunError(f"{folder}: encoded with {held.get('made')}, asked for is {dict(facts)}")
-    starts, lengths = held["windows"]["starts"], held["windows"]["lengths"]
-    position = {identity: i for i, (identity, _) in enumerate(passages)}
-    owner = np.array([position[identity] for identity in index.ids], dtype=np.int64)
-    windows = [
-        passages[passage][1][start : start + length]
-        for passage, start, length in zip(owner.tolist(), starts, lengths, strict=True)
-    ]
+    try:
+        position = {identity: i for i, (identity, _) in enumerate(passages)}
+        owner = np.array([position[identity] for identity in index.ids], dtype=np.int64)
+        spans = zip(owner.tolist(), held["windows"]["starts"], held["windows"]["lengths"], strict=True)
+        windows = [_slice(passages[passage][1], start, length) for passage, start, length in spans]
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"{folder}: damaged: its windows are not parts of its passages") from None
     return DensePool(index.embeddings, windows, owner, similarity)
+
+
+def _slice(text: str, start: int, length: int) -> str:
+    if not 0 <= start <= start + length <= len(text):
+        raise ValueError
+    return text[start : start + length]
 
 
 def _sha256(passages: Sequence[tuple[str, str]]) -> str:
