@@ -9,7 +9,9 @@ import pytest
 from torch.distributed import run as torchrun
 
 import experiments.analysis.__main__ as analysis
-from experiments import augment, bench, bench_memory, mine, ranks, render, retrieve, run, scatter
+import experiments.crash.__main__ as crash
+import experiments.fuzz.__main__ as fuzz
+from experiments import augment, bench, bench_memory, encode, mine, ranks, render, retrieve, run, scatter
 from sbert import CrossEncoder, vocabulary
 from sbert.applications import commands as applications
 from sbert.applications.flags import parse as parse_application
@@ -38,6 +40,9 @@ def test_every_module_command_parses() -> None:
         "augment": augment.build_parser,
         "bench": bench.build_parser,
         "bench_memory": bench_memory.build_parser,
+        "crash": crash.build_parser,
+        "encode": encode.build_parser,
+        "fuzz": fuzz.build_parser,
         "mine": mine.build_parser,
         "ranks": ranks.build_parser,
         "render": render.build_parser,
