@@ -94,6 +94,15 @@ def test_what_does_not_belong_together_is_refused(
     assert words in str(error.value) and contents(whole) == before
 
 
+def test_a_shard_of_the_same_texts_from_another_place_is_refused(tmp_path: Path) -> None:
+    rows = ROWS[:4] * 2
+    encode_corpus(toy, rows, tmp_path / "v", FACTS, shard_rows=4)
+    shutil.rmtree(tmp_path / "v/shard-000001")
+    shutil.copytree(tmp_path / "v/shard-000000", tmp_path / "v/shard-000001")
+    with pytest.raises(RunError, match="shard-000001: made of other texts than rows 5 to 8"):
+        encode_corpus(toy, rows, tmp_path / "v", FACTS, shard_rows=4)
+
+
 def test_one_shard_at_a_time_in_memory(tmp_path: Path) -> None:
     read = 0
 

@@ -155,7 +155,7 @@ def test_no_loader_is_without_its_guard() -> None:
         for call in re.findall(r"np\.load\((?:[^()]|\([^()]*\))*\)", text):
             assert "allow_pickle=False" in call, f"{path}: {call}"
             found += 1
-        for call in re.findall(r"Auto\w+\.from_pretrained\((?:[^()]|\([^()]*\))*\)", text):
+        for call in re.findall(r"(?:Auto\w+|auto_class)\.from_pretrained\((?:[^()]|\([^()]*\))*\)", text):
             assert "trust_remote_code=False" in call, f"{path}: {call}"
             found += 1
         assert not re.search(
