@@ -99,13 +99,22 @@ def one(target: Any, draw: random.Random) -> tuple[str, str]:
         return "fault", traceback.format_exc()
 
 
+@contextmanager
+def silenced() -> Iterator[None]:
+    """What loaders warn of is no news here."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def fuzz(inputs: int, seed: int, only: list[str], folder: Path) -> dict[str, Any]:
     from experiments.crash.toy import save_tiny_model
     from experiments.fuzz.targets import Feed, targets, whole_directories
 
-    logging.getLogger().setLevel(logging.CRITICAL)
-    logging.getLogger("sbert").setLevel(logging.CRITICAL)
-    warnings.simplefilter("ignore")
     save_tiny_model(folder / "tiny")
     (folder / "inputs").mkdir()
     feed = Feed(folder / "inputs", whole_directories(folder / "tiny", folder))
@@ -116,7 +125,8 @@ def fuzz(inputs: int, seed: int, only: list[str], folder: Path) -> dict[str, Any
     faults: dict[str, dict[str, Any]] = {}
     for number in range(1, inputs + 1):
         name = draw.choices(names, weights)[0]
-        end, what = one(known[name][1], draw)
+        with silenced():
+            end, what = one(known[name][1], draw)
         ends[name][end] += 1
         if end == "fault":
             kind = f"{name}: {what.strip().splitlines()[-1][:200]}"
@@ -124,7 +134,7 @@ def fuzz(inputs: int, seed: int, only: list[str], folder: Path) -> dict[str, Any
                 kind, {"count": 0, "input": repr(feed.last)[:2000], "trace": what[-3000:]}
             )
             entry["count"] += 1
-        if number % 10_000 == 0:  # the logger, which Progress writes to, is silenced above
+        if number % 10_000 == 0:
             print(
                 f"{number:,} of {inputs:,} inputs, {sum(e['count'] for e in faults.values())} faults",
                 file=sys.stderr,
