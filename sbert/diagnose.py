@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from sbert import ranks
 from sbert.precision import autocast
 from sbert.source import TrainingSource
 
@@ -26,12 +27,14 @@ def rows_of(sources: Sequence[TrainingSource], micro_batches: MicroBatches) -> s
 
 def origin_of_bad_loss(sources: Sequence[TrainingSource], micro_batches: MicroBatches, precision: str) -> str:
     """Where a loss that is not finite came from: the weights, single rows with the beginning of their first text, or, when
-    each row alone is well, all rows of the update."""
+    each row alone is well, all rows of the update; so too of several processes, whose objectives wait for one another."""
     objectives = [sources[source].objective for source, _ in micro_batches]
     weights = [pair for objective in objectives for pair in objective.named_parameters()]
     bad = next((name for name, weight in weights if not torch.isfinite(weight).all()), None)
     if bad is not None:
         return f"{bad} is not finite itself; {rows_of(sources, micro_batches)}"
+    if ranks.count() > 1:
+        return rows_of(sources, micro_batches)
     alone = partial(_is_bad_alone, sources, weights[0][1].device, precision)
     guilty = [(source, row) for source, numbers in micro_batches for row in numbers if alone(source, row)]
     if not guilty:

@@ -59,8 +59,9 @@ class RunDirectory:
         self.held: FolderLock | None = None
 
     def lock(self) -> None:
-        """Keeps other processes from writing here until this one ends. Raises RunError while another one does."""
-        self.held = FolderLock(self.path)
+        """Keeps other runs from writing here until this one ends; of several processes the first does, which alone writes.
+        Raises RunError while another run does."""
+        self.held = FolderLock(self.path) if ranks.is_first() else None
 
     @classmethod
     def create(cls, path: Path, *, unique: bool = False) -> "RunDirectory":

@@ -102,6 +102,18 @@ def test_a_second_run_in_the_same_directory(run_train: TrainRunner, run: Path) -
     assert run_train("--resume", "run").code == 0
 
 
+def test_of_several_processes_only_the_first_holds_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sbert.run import RunDirectory
+
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    first.lock()
+    monkeypatch.setattr("sbert.run.ranks.is_first", lambda: False)
+    second.lock()
+    assert first.held is not None and second.held is None
+
+
 def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\nfrom sbert.lock import FolderLock\n"
     code += f"lock = FolderLock(Path({str(tmp_path)!r}))\nprint('held', flush=True)\ninput()"

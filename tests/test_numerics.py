@@ -78,6 +78,14 @@ def test_a_row_that_is_well_alone_is_not_singled_out() -> None:
     assert origin_of_bad_loss(sources, micro_batches, "fp32") == rows_of(sources, micro_batches)
 
 
+def test_several_processes_try_no_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An objective that gathers from all of them would wait for ever."""
+    s = poison(source(Encoder()), 9)
+    assert origin_of_bad_loss([s], [(0, [8, 9])], "fp32") == "rows 10 of made-up"
+    monkeypatch.setattr("sbert.diagnose.ranks.count", lambda: 2)
+    assert origin_of_bad_loss([s], [(0, [8, 9])], "fp32") == "rows 9, 10 of made-up"
+
+
 def test_the_text_of_the_row_is_shown(tiny_model_dir: Path) -> None:
     model = modelWithPooling.from_pretrained(tiny_model_dir)
     dataset = data.load("samples-sts-en-train")

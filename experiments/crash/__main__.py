@@ -9,6 +9,7 @@ lets it go on to its end and compares what it left with a run that was never kil
 """
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -37,6 +38,13 @@ from sbert.run import environment
 
 NAMES = ("train", "encode", "index", "download", "table")
 PASSAGES = 3000
+PRELOADED = (  # what the commands import when they need it: not once a fork
+    "sbert.stages",
+    "sbert.report",
+    "experiments.retrieve_run",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.auto.tokenization_auto",
+)
 MEMORY, ROOM = "/dev/shm", 1 << 30  # bytes; a job needs a tenth of it
 
 
@@ -127,6 +135,9 @@ def drawn(draw: random.Random, whole: process.Ended, children: bool) -> Blow:
 def workshop(scratch: Path, names: list[str]) -> Iterator[list[Any]]:
     """The jobs of these names, with what they work on."""
     from experiments.crash import training, vectors
+
+    for name in PRELOADED:
+        importlib.import_module(name)
 
     model, corpus, served = scratch / "model", scratch / "corpus.jsonl", scratch / "served"
 
