@@ -47,6 +47,7 @@ EXAMPLES: dict[str, list[bytes]] = {
     "latin1-binary-lines": [b"1 clich\xe9\n"],
     "trec": [b"2 what is it ?\n"],
     "mrpc": [_tsv("Quality|#1 ID|#2 ID|#1 String|#2 String", "1|1|2|a|b")],
+    "parallel": [b"a man rides\na dog runs\n", "남자가 탄다\n개가 달린다\n".encode()],
     "wikisec": [b'Sentence1,Sentence2,Sentence3,x\na,"b, c",d,1\n'],
     "afs": [b'regression_label,sentence_1,sentence_2\n2.5,"a ""b""",c\n'],
 }  # fmt: skip
@@ -63,7 +64,7 @@ RETRIEVAL: dict[str, list[bytes]] = {
 
 OWN: dict[str, list[bytes]] = {
     ".tsv": [_tsv("sentence1|sentence2|score", "a|b|0.5"), _tsv("anchor|positive|negative|margin", "a|b|c|-1.5")],
-    ".csv": [b'sentence1,sentence2,label\n"a ""b""",c,neutral\n', b"anchor,positive\na,b\n"],
+    ".csv": [b'sentence1,sentence2,label\n"a ""b""",c,neutral\n', b"anchor,positive\na,b\n", b"source,target\na,b\n"],
     ".jsonl": [
         _jsonl({"query": "q", "positive": ["a", "b"], "negative": ["c"], "passages": ["1", "2", "3"], "relevant": ["1"]}),
         _jsonl({"query": "q", "positive": "a", "documents": ["c", "a"]}),
