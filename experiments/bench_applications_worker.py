@@ -70,7 +70,7 @@ def measure(job: str, folder: Path) -> dict[str, Any]:
     from sbert.applications.paraphrases import paraphrase_mining
 
     run = paraphrase_mining if job == "paraphrases" else community_detection
-    vectors = np.load(folder / "vectors.npy")
+    vectors = np.load(folder / "vectors.npy", allow_pickle=False)
     run(vectors[:WARM_UP])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
