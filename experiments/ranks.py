@@ -72,6 +72,11 @@ def margins() -> DataSet:
     return replace(triplets(), task="margin", examples=rows)
 
 
+def parallel() -> DataSet:
+    """Pairs of sentences as if they were translations of one another."""
+    return replace(sts(), task="parallel", examples=[Example(e.texts, None) for e in sts().examples])
+
+
 def rankings() -> DataSet:
     """Lists of two or three documents with graded relevance."""
     rows = triplets().examples
@@ -92,6 +97,7 @@ CASES = (
     Case("bi", "cosent", sts, {}),
     Case("bi", "triplet", triplets, {}),
     Case("bi", "margin-mse", margins, {}),
+    Case("bi", "distill", parallel, {}),
     Case("bi", "ranking", passages, {}),
     Case("bi", "ranking", triplets, {"symmetric": True, "matryoshka": [16, 8]}),
     Case("bi", "ranking", passages, {"towers": "separate"}),
@@ -113,7 +119,8 @@ def build(case: Case, model: str, num_layers: int | None) -> "TrainingSource":
 
     from sbert.build import build_model, build_objective, build_source
 
-    flags = Flags(arch=case.arch, model=model, num_layers=num_layers, **case.flags)
+    teacher = model if case.objective == "distill" else None
+    flags = Flags(arch=case.arch, model=model, num_layers=num_layers, teacher=teacher, **case.flags)
     torch.manual_seed(1)  # of new heads
     built = build_model(flags, torch.device("cpu"), [case.objective])
     source = build_source(case.made_of(), build_objective(case.objective, built, flags), built, flags)

@@ -6,7 +6,7 @@ from experiments.rows.row import Column, Row, Step, Table, module, train
 SYSTEMS = ("hybrid + blend", "hybrid + rerank", "hybrid", "dense", "bm25")
 SHOWN = {"R@1": "recall@1", "R@20": "recall@20", "MRR@10": "mrr@10", "nDCG@10": "ndcg@10"}
 COLUMNS = tuple(
-    Column(title, tuple(f"{system}/{metric}" for system in SYSTEMS), f"{title} x 100")
+    Column(title, tuple(f"{system}/{metric}" for system in SYSTEMS), "x 100")
     for title, metric in SHOWN.items()
 )
 SETS = {
