@@ -5,6 +5,7 @@
 # make lint         ruff and mypy
 # make bench-peers  .venv-peers with sentence-transformers, for python -m experiments.bench --peer-python; nothing else uses it
 # make bench-backends  .venv-openvino and .venv-onnx, with its other backends, for --backend NAME=PYTHON
+# make mutants     installs mutmut, changes what computes the numbers a piece at a time, and says what no test noticed (an hour)
 # make clean        removes caches and the venv; runs/ and .venv-peers stay
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VENV_PEERS ?= .venv-peers
 
-.PHONY: quickstart test oracles oracles-slow lint bench-peers bench-backends clean setup
+.PHONY: quickstart test oracles oracles-slow lint bench-peers bench-backends mutants clean setup
 
 setup: $(STAMP)
 
@@ -50,6 +51,11 @@ bench-backends:
 	.venv-openvino/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 sentence-transformers==6.2.0 "optimum-intel[openvino]"
 	.venv-openvino/bin/python -m pip uninstall --quiet --yes torchvision  # pulled in, and not of this torch
 	.venv-onnx/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 "sentence-transformers[onnx]>=5,<6"
+
+mutants: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
+	OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run --max-children 2
+	$(BIN)/python -m mutmut results
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
