@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     args = parser.parse_args()
     run = util.paraphrase_mining_embeddings if args.what == "paraphrases" else util.community_detection
-    vectors = torch.from_numpy(np.load(args.folder / "vectors.npy"))
+    vectors = torch.from_numpy(np.load(args.folder / "vectors.npy", allow_pickle=False))
     run(vectors[:WARM_UP])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
