@@ -18,7 +18,7 @@ from sbert.applications.flags import parse as parse_application
 from sbert.flag_checks import parse
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "CONTRIBUTING.md", "experiments/LOG.md", "docs/reliability.md"]
+PAGES = ["README.md", "README.ko.md", "CONTRIBUTING.md", "experiments/LOG.md", "docs/reliability.md"]
 TEXT = {page: (ROOT / page).read_text(encoding="utf8") for page in PAGES if (ROOT / page).exists()}
 COMMANDS = [
     (page, match)
