@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> "tuple[modelWithPooling, dict[str, Any]]":
     """The model with its new vocabulary, and what is to be known of it."""
     from sbert import new_vocabulary
     from sbert.model import modelWithPooling
+    from sbert.run import environment
 
     texts: dict[str, None] = {}
     files: dict[str, str] = {}
@@ -101,7 +102,8 @@ def run(args: argparse.Namespace) -> "tuple[modelWithPooling, dict[str, Any]]":
     if len(tokens) == len(known) and args.mode == "extend":
         raise RunError(f"--data {' '.join(args.data)}: no new word in {len(texts):,} texts")
     rows = new_vocabulary.renew(model, tokens, args.init, seed=args.seed, translations=pairs)
-    return model, {"argv": args.argv, "texts": len(texts), "tokens": len(tokens), "rows": rows, "data": files}
+    facts = {"texts": len(texts), "tokens": len(tokens), "init": args.init, "rows": rows}
+    return model, {"argv": args.argv, **facts, "data": files, "environment": environment()}
 
 
 def parallel_of(args: argparse.Namespace) -> list[str]:
@@ -128,6 +130,8 @@ def check(args: argparse.Namespace) -> None:
                 raise UsageError(f"--parallel {name} is {task_of(name)} data, not parallel text")
     except DataError as error:
         raise UsageError(f"{error}, or of a .txt file") from None
+    if args.init is None:
+        args.init = "translations" if parallel_of(args) else "random"
     if args.parallel and args.init != "translations":
         raise UsageError(f"--parallel is for --init translations; this is --init {args.init}")
     if args.init == "translations" and not parallel_of(args):
@@ -165,8 +169,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--init",
         choices=INITS,
-        default="pieces",
-        help="first rows of new tokens: sbert/vocabulary_rows.py [pieces]",
+        help="first rows of new tokens: sbert/vocabulary_rows.py [translations where there is parallel text, else random]",
     )
     parser.add_argument(
         "--parallel",

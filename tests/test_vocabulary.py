@@ -227,8 +227,12 @@ def test_the_command(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     own = write(tmp_path, "p.tsv", *pairs)
     text = write(tmp_path, "t.txt", "고양이 앉", "앉 고양이", "고양이 앉")
     words = ["--model", str(start), "--data", str(text), "--size", "60", "--output", str(tmp_path / "out")]
-    assert main([*words, "--init", "translations", "--parallel", str(own)]) == 0
+    assert main(words) == 0
+    assert json.loads((tmp_path / "out/vocabulary.json").read_text())["init"] == "random"
+    capsys.readouterr()
+    assert main([*words, "--parallel", str(own)]) == 0
     facts = json.loads((tmp_path / "out/vocabulary.json").read_text())
+    assert facts["init"] == "translations" and facts["environment"]["torch"]
     assert facts["rows"]["translations"] >= 2 and facts["texts"] == 2 and str(text) in facts["data"]
     assert "rows: 19 known, " in capsys.readouterr().out
     model = modelWithPooling.from_pretrained(tmp_path / "out")
@@ -241,7 +245,7 @@ WRONG = {
     "unknown set": (["--data", "tatoba"], 2, "unknown data set 'tatoba', did you mean tatoeba?"),
     "no parallel text": (["--data", "x.txt", "--init", "translations"], 2, "needs parallel text: --parallel"),
     "parallel for nothing": (
-        ["--data", "x.txt", "--parallel", "tatoeba"],
+        ["--data", "x.txt", "--init", "random", "--parallel", "tatoeba"],
         2,
         "--parallel is for --init translations",
     ),

@@ -22,9 +22,12 @@ TRAINED = "{row:retrieval/squad-topics#1}/model"
 LAST = "--threads 1 --precision bf16 --eval-data --dev-data --select-on last"
 FEW = f"--train-limit 2000 --batch-size 32 --lr 2e-5 --epochs 1 {LAST}"
 TOPICS = (
-    "--train-data squad --objective ranking --batch-sampler topics --batch-size 128 --lr 1e-4 --epochs 3 --threads 1 "
-    "--precision bf16 --seed {seed} --dev-data squad --select-on squad-dev/mrr@10 --eval-steps 0.34 --eval-data"
+    "--objective ranking --batch-sampler topics --batch-size 128 --lr 1e-4 --epochs 3 --threads 1 --precision bf16 "
+    "--eval-data --eval-steps 0.34"
 )
+KOREAN = "{row:retrieval/korquad-korean#1}/model"
+RERANKER = "--arch cross --objective ranking --num-negatives 0 --train-limit 3000 --batch-size 8 --accumulation 2 --save-steps 0.1"
+RERANKED = "--depth 20 --blend auto --sample 2000 --precision bf16"
 
 
 def retrieve(step: int, data: str, retriever: str, flags: str = "") -> Step:
@@ -77,7 +80,7 @@ ROWS = (
         name="SQuAD: dense, ranking on all train questions, batches by topic",
         edition="offline",
         steps=(
-            Step("train.py", tuple(TOPICS.split())),
+            train(f"--train-data squad {TOPICS} --dev-data squad --select-on squad-dev/mrr@10"),
             retrieve(2, "squad", "dense", "--model {step1}/model"),
         ),
         seeds=SEEDS,
@@ -95,19 +98,59 @@ ROWS = (
         edition="offline",
         steps=(
             train(
-                f"--arch cross --model {{row:table2/cross-stsb-6}}/model --train-data {MINED} --objective ranking "
-                f"--num-negatives 0 --train-limit 3000 --batch-size 8 --accumulation 2 --save-steps 0.1 --lr 5e-5 --head-lr 1e-4 --epochs 1 {LAST}"
+                f"{RERANKER} --model {{row:table2/cross-stsb-6}}/model --train-data {MINED} --lr 5e-5 --head-lr 1e-4 --epochs 1 {LAST}"
             ),
-            retrieve(
-                2,
-                "squad",
-                "hybrid",
-                f"--model {TRAINED} --rerank {{step1}}/model --depth 20 --blend auto --sample 2000 --precision bf16",
-            ),
+            retrieve(2, "squad", "hybrid", f"--model {TRAINED} --rerank {{step1}}/model {RERANKED}"),
         ),
         seeds=(1,),
     ),
     *(_untrained("korquad", system) for system in ("bm25", "dense")),
+    Row(
+        id="korquad-korean",
+        name="KorQuAD: dense, MiniLM with Korean words (table korean), distilled, ranking, batches by topic",
+        edition="offline",
+        steps=(
+            train(
+                f"--model {{row:korean/distilled}}/model --train-data korquad {TOPICS} --dev-data korquad "
+                "--select-on korquad-dev/mrr@10 --save-steps 0.1"
+            ),
+            retrieve(2, "korquad", "dense", "--model {step1}/model"),
+        ),
+        seeds=(1,),
+    ),
+    Row(
+        id="korquad-korean-fused",
+        name="KorQuAD: that and BM25, fused",
+        edition="offline",
+        steps=(retrieve(1, "korquad", "hybrid", f"--model {KOREAN}"),),
+        seeds=(1,),
+    ),
+    Row(
+        id="korquad-mined",
+        name="KorQuAD: hard negatives for the row below, no figures",
+        edition="offline",
+        steps=(
+            module(
+                "mine",
+                f"--data korquad --split train --source bm25 dense --model {KOREAN} --num-negatives 4 --precision bf16 "
+                "--output {out}/1/mined.jsonl",
+                "mined.jsonl",
+            ),
+        ),
+    ),
+    Row(
+        id="korquad-korean-reranked",
+        name="KorQuAD: fused, the first 20 re-ranked and blended",
+        edition="offline",
+        steps=(
+            train(
+                f"{RERANKER} --model {{row:korean/distilled}}/model --train-data {{row:retrieval/korquad-mined}}/mined.jsonl "
+                f"--lr 1e-4 --head-lr 1e-3 --epochs 1 {LAST}"
+            ),
+            retrieve(2, "korquad", "hybrid", f"--model {KOREAN} --rerank {{step1}}/model {RERANKED}"),
+        ),
+        seeds=(1,),
+    ),
     *(_untrained(data, system) for data in ("nfcorpus", "scifact") for system in SYSTEM_NAMES),
 )
 

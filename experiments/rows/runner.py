@@ -241,8 +241,8 @@ def locked(path: Path, key: str, seed: int) -> Iterator[None]:
 
 
 def seed_for(row: Row, seed: int) -> int:
-    """The seed of a row that another one builds on: the same, or the only one of a row that trains nothing."""
-    return seed if row.trained else 0
+    """The seed of a row that another one builds on: the same, or the only one that it has."""
+    return row.seeds[0] if len(row.seeds) == 1 else seed
 
 
 def without_folder(words: Sequence[str]) -> list[str]:
