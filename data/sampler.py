@@ -115,14 +115,17 @@ def mixed_batches(
     sampler: str = "auto",
     keys: Sequence[Sequence[Sequence[Hashable]] | None] = (),
     topics: Sequence[Sequence[tuple[Hashable, Hashable]] | None] = (),
+    round_robin: bool = False,
 ) -> list[tuple[int, list[int]]]:
-    """Batches of several sets in one shuffled order, (number of the set, its rows); each batch is of one set.
+    """Batches of several sets, (number of the set, its rows); each batch is of one set.
 
-    A set gets batches in proportion to its size, because every row is used once. keys: of each set, what must not come
+    In one shuffled order a set gets batches in proportion to its size, because every row is used once. round_robin: the
+    sets take turns, a batch each, until the first of them has none left; every epoch shuffles anew, so the rows that a
+    large set was not asked for are not always the same. keys: of each set, what must not come
     twice in a batch, or None. topics: (topic, passage) of each row, or None. sampler "auto": no duplicates where a set has
     keys, else "length". Raises ValueError for "topics" on a set without.
     """
-    plan: list[tuple[int, list[int]]] = []
+    plans: list[list[tuple[int, list[int]]]] = []
     for number, rows_of_set in enumerate(lengths):
         own = keys[number] if number < len(keys) else None
         if sampler == "auto" and own is not None:
@@ -135,7 +138,10 @@ def mixed_batches(
         else:
             name = "length" if sampler == "auto" else sampler
             batches = batches_of_rows(rows_of_set, batch_size, seed=seed, epoch=epoch, sampler=name)
-        plan += [(number, rows) for rows in batches]
+        plans.append([(number, rows) for rows in batches])
+    if round_robin:
+        return [batch for turn in zip(*plans, strict=False) for batch in turn]
+    plan = list(chain(*plans))
     if len(lengths) > 1:
         plan = [plan[i] for i in np.random.default_rng([seed, epoch, len(lengths)]).permutation(len(plan))]
     return plan

@@ -61,8 +61,8 @@ def check(flags: Flags, given: set[str]) -> None:
             )
     if len(set(flags.train_data)) < len(flags.train_data):
         raise UsageError("--train-data names a set twice; --epochs passes over it more often")
-    if flags.mix == "sequence" and len(flags.train_data) == 1:
-        raise UsageError("--mix sequence needs two or more --train-data sets")
+    if flags.mix != "proportional" and len(flags.train_data) == 1:
+        raise UsageError(f"--mix {flags.mix} needs two or more --train-data sets")
     for name in ("eval_steps", "save_steps"):
         value = getattr(flags, name)
         if value > 1 and value != int(value):

@@ -145,9 +145,10 @@ class Flags:
     )
     mix: str = _flag(
         "data",
-        "several training sets: batches of all in proportion to their size, or one after the other",
+        "several training sets: batches of all in proportion to their size, or in turn until one set is used up, or one "
+        "set after the other",
         "proportional",
-        choices=("proportional", "sequence"),
+        choices=("proportional", "round-robin", "sequence"),
     )
     train_limit: int = _flag(
         "data", "rows of each training set, drawn once with --seed (0: all)", 0, type=int, at_least=0

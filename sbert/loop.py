@@ -56,6 +56,7 @@ class Settings:
     max_grad_norm: float = 1.0
     precision: str = "fp32"
     sampler: str = "auto"
+    round_robin: bool = False  # sets take turns, in place of batches in proportion to their size
     cache_rows: int = 0  # texts that go through the encoder at a time, gradient cache; 0: all, without one
     seed: int = 42
     eval_steps: float = 0  # 0: once an epoch; below 1: a share of the stage
@@ -77,6 +78,7 @@ class Settings:
             sampler=self.sampler,
             keys=[source.keys for source in sources],
             topics=[source.topics for source in sources],
+            round_robin=self.round_robin,
         )
 
     def epoch_starts(self, sources: Sequence[TrainingSource]) -> list[int]:

@@ -145,6 +145,7 @@ def settings_of(flags: Flags, stage: Stage, precision: str) -> Settings:
         weight_decay=flags.weight_decay,
         max_grad_norm=flags.max_grad_norm,
         sampler=flags.batch_sampler,
+        round_robin=flags.mix == "round-robin",
         cache_rows=flags.cache_rows,
         seed=flags.seed,
         eval_steps=flags.eval_steps,

@@ -109,6 +109,27 @@ def test_mixed_batches_are_of_one_set_and_in_proportion(sampler: str) -> None:
     assert 1 <= half[1] <= 9
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_sets_take_turns_until_one_has_no_batch_left(sampler: str) -> None:
+    sets = [skewed_lengths(rows, seed=rows) for rows in (400, 35, 60)]
+    plan = mixed_batches(sets, 10, seed=0, epoch=0, sampler=sampler, round_robin=True)
+    assert [number for number, _ in plan] == [0, 1, 2] * 4  # 35 rows are four batches
+    assert sorted(row for number, rows in plan if number == 1 for row in rows) == list(range(35))
+    large = [
+        {
+            row
+            for number, rows in mixed_batches(
+                sets, 10, seed=0, epoch=epoch, sampler=sampler, round_robin=True
+            )
+            if number == 0
+            for row in rows
+        }
+        for epoch in (0, 1)
+    ]
+    assert len(large[0]) == len(large[1]) == 40 and large[0] != large[1]
+    assert mixed_batches([[1, 2], []], 1, seed=0, epoch=0, sampler=sampler, round_robin=True) == []
+
+
 def test_mixed_batches_repeat_and_differ_by_epoch() -> None:
     sets = [skewed_lengths(120, seed=1), skewed_lengths(80, seed=2)]
     plans = [mixed_batches(sets, 8, seed=5, epoch=epoch) for epoch in (0, 0, 1)]

@@ -57,6 +57,25 @@ def test_questions_and_passages(
     assert f"{100 * again['samples-mrc-en-test/ndcg@10']:.2f}" in scored.stdout
 
 
+@pytest.mark.parametrize("mix", ["proportional", "round-robin"])
+def test_a_classification_a_regression_and_a_ranking_set_train_one_model(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path, mix: str
+) -> None:
+    """48 rows of each in batches of 8: six turns, or six batches of each in any order."""
+    sets = ("samples-nli-en", "samples-sts-en", "samples-mrc-en")
+    words = ("--model", tiny_model_dir, "--train-data", *sets, "--mix", mix, "--train-limit", 48)
+    result = run_train(
+        *words, "--batch-size", 8, "--epochs", 1, "--eval-data", "samples-sts-en", "--output-dir", "run"
+    )
+    assert result.code == 0, result.stderr
+    stage = metrics(tmp_path / "run")["stages"][0]
+    assert stage["objectives"] == ["classification", "regression", "ranking"]
+    assert stage["last_update"] >= 15 and stage["last_update"] % 3 == 0
+    assert {f"samples-{kind}-en-dev" for kind in ("nli", "sts", "mrc")} <= {
+        key.partition("/")[0] for key in stage["evaluations"][-1] if "/" in key
+    }
+
+
 def test_two_towers_are_trained_apart_saved_and_trained_on(
     run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path
 ) -> None:
