@@ -15,15 +15,16 @@ from experiments import bench_start
 def test_turns_and_the_ratio(
     tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Rounds of (0.1, 2, 3) and (0.3, 4, 5) seconds: ratios 1.5 and 1.25."""
-    told = iter([0.1, 2.0, 3.0, 0.3, 4.0, 5.0])
+    """Rounds of (0.1, 2, 2.5, 3) and (0.3, 4, 2, 5) seconds: ratios 1.5 and 1.25; 1.2 and 2.5."""
+    told = iter([0.1, 2.0, 2.5, 3.0, 0.3, 4.0, 2.0, 5.0])
     monkeypatch.setattr(bench_start, "seconds_of", lambda words, threads: next(told))
     output = tmp_path / "start.json"
     assert bench_start.main(["--rounds", "2", "--model", str(tiny_model_dir), "--output", str(output)]) == 0
     record = json.loads(output.read_text(encoding="utf8"))
     assert record["evaluation_over_yardstick"]["median"] == pytest.approx(1.375)
+    assert record["evaluation_over_library"]["median"] == pytest.approx(1.85)
     assert record["seconds"]["--help"]["median"] == pytest.approx(0.2)
-    assert "the last over the one before" in capsys.readouterr().out
+    assert "evaluation over library" in capsys.readouterr().out
     assert str(tiny_model_dir) not in output.read_text(encoding="utf8")
 
 
@@ -31,9 +32,10 @@ def test_what_is_timed_works(tiny_model_dir: Path) -> None:
     """The yardstick loads the weights; the evaluation's words are train.py's own."""
     from sbert.flag_checks import parse
 
-    help_, yardstick, evaluation = bench_start.commands(tiny_model_dir).values()
+    help_, yardstick, library, evaluation = bench_start.commands(tiny_model_dir).values()
     assert help_[1:] == ["train.py", "--help"]
     assert subprocess.run(yardstick, check=False).returncode == 0
+    assert subprocess.run(library, check=False).returncode == 0
     flags, _ = parse(evaluation[2:])
     assert flags.eval_only and flags.eval_data == ["samples-sts"]
 
