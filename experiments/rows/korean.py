@@ -73,7 +73,7 @@ ROWS = (
         steps=(
             train(
                 "--model {row:korean/words-translations#1} --teacher minilm --objective distill --train-data "
-                f"{PARALLEL} --epochs 6 --batch-size 32 --lr 1e-4 --eval-steps 0.1 --save-steps 0.05 --dev-data korsts "
+                f"{PARALLEL} --epochs 3 --batch-size 32 --lr 1e-4 --eval-steps 0.1 --save-steps 0.05 --dev-data korsts "
                 f"--dev-limit 0 --select-on korsts-dev/spearman_cosine --eval-data {ALL} {ONE}"
             ),
         ),
