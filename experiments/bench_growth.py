@@ -193,6 +193,18 @@ def draw(found: Mapping[str, Any]) -> Any:
     return figure
 
 
+def growth_table(record: Mapping[str, Any]) -> str:
+    """One row a point, then the exponents: of a cost that grows as the p-th power of its axis, p."""
+    rows = [
+        [title, f"{cell[by]:,}", f"{cell['seconds']:.3f}", f"{1000 * cell['seconds'] / cell[unit]:.2f}"]
+        for name, by, title, _ in PANELS
+        for cell in record[name]
+        for unit in ("pairs" if "pairs" in cell else "texts",)
+    ]
+    exponents = ", ".join(f"{name} {slope:.2f}" for name, slope in record["exponents"].items())
+    return f"{table(['', 'texts or tokens', 'seconds', 'ms a text or pair'], rows)}\n\nexponents: {exponents}"
+
+
 def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
     from sbert.run import environment
 
@@ -210,14 +222,7 @@ def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
         **found,
     }
     write_text_atomically(args.output, json.dumps(record, indent=1) + "\n")
-    rows = [
-        [title, f"{cell[by]:,}", f"{cell['seconds']:.3f}", f"{1000 * cell['seconds'] / cell[unit]:.2f}"]
-        for name, by, title, _ in PANELS
-        for cell in found[name]
-        for unit in ("pairs" if "pairs" in cell else "texts",)
-    ]
-    print(table(["", "texts or tokens", "seconds", "ms a text or pair"], rows))
-    print("\nexponents: " + ", ".join(f"{name} {slope:.2f}" for name, slope in slopes.items()))
+    print(growth_table(record))
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:

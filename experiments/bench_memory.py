@@ -12,7 +12,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,11 @@ def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
         "gradients": equal,
     }
     write_text_atomically(args.output, json.dumps(record, indent=1) + "\n")
+    print(f"{memory_table(record)}; written to {args.output}")
+    return 0
+
+
+def memory_table(record: Mapping[str, Any]) -> str:
     rows = [
         [
             f"{cell['batch_size']:,} {'cached' if cell['cache_rows'] else 'plain'}",
@@ -96,14 +101,13 @@ def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
             f"{cell['seconds']:.1f}",
             f"{1000 * cell['seconds'] / cell['batch_size']:.0f}",
         ]
-        for cell in cells
+        for cell in record["cells"]
     ]
-    print(table(["batch", "MiB above the loaded model", "s an update", "ms a question"], rows))
-    print(
-        f"\ngradients of a batch of {equal['batch_size']}, cached against plain: {equal['relative']:.1e} of their norm; "
-        f"written to {args.output}"
+    equal = record["gradients"]
+    return (
+        table(["batch", "MiB above the loaded model", "s an update", "ms a question"], rows)
+        + f"\n\ngradients of a batch of {equal['batch_size']}, cached against plain: {equal['relative']:.1e} of their norm"
     )
-    return 0
 
 
 def _words(cell: dict[str, Any]) -> str:

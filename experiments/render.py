@@ -1,4 +1,4 @@
-"""Records -> experiments/tables/*.md: for every row the paper's value, ours, and the difference.
+"""Records -> experiments/tables/*.md: for every row the paper's value, ours, and the difference; speed.md, the benchmarks.
 
     python -m experiments.render            # writes one file a table (and a PNG each where matplotlib is installed)
     python -m experiments.render --check    # exit code 1 where a committed file is not what the records give
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data.files import write_text_atomically
+from experiments.bench_report import speed_page
 from experiments.rows import TABLES, source_of
 from experiments.rows.records import RECORDS, Cell, Seeds, cell, command, measured, read
 from experiments.rows.row import AVERAGE, Column, Row, Table
@@ -193,7 +194,7 @@ def _foot(table: Table, found: dict[str, Measured]) -> list[str]:
 
 def stale(folder: Path = FOLDER, records: Path = RECORDS) -> list[str]:
     """Names of files that are missing, differ from what the records give, or belong to no table."""
-    wanted = {f"{name}.md": render(table, records) for name, table in TABLES.items()}
+    wanted = pages(records)
     there = {path.name for path in folder.glob("*.md")}
     wrong = [
         name
@@ -203,13 +204,20 @@ def stale(folder: Path = FOLDER, records: Path = RECORDS) -> list[str]:
     return [*wrong, *sorted(there - set(wanted))]
 
 
-def write_all(folder: Path = FOLDER, records: Path = RECORDS) -> list[Path]:
-    out = []
-    for name, table in TABLES.items():
-        path = folder / f"{name}.md"
-        write_text_atomically(path, render(table, records))
-        out.append(path)
+def pages(records: Path = RECORDS) -> dict[str, str]:
+    """File name -> content: a page a table, and one of the benchmarks whose records lie beside the tables'."""
+    out = {f"{name}.md": render(table, records) for name, table in TABLES.items()}
+    benchmarks = records.parent / "bench"
+    if benchmarks.is_dir():
+        out["speed.md"] = speed_page(benchmarks)
     return out
+
+
+def write_all(folder: Path = FOLDER, records: Path = RECORDS) -> list[Path]:
+    wanted = pages(records)
+    for name, text in wanted.items():
+        write_text_atomically(folder / name, text)
+    return [folder / name for name in wanted]
 
 
 def draw(table: Table, path: Path, records: Path = RECORDS) -> bool:
