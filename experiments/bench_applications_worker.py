@@ -7,7 +7,6 @@ python -m experiments.bench_applications_worker paraphrases --folder F
 import argparse
 import json
 import random
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -18,9 +17,9 @@ import numpy as np
 
 from data.examples import DataError
 from data.files import write_text_atomically
+from experiments.bench_memory import peak_bytes
 from sbert.errors import RunError
 
-UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of one ru_maxrss
 WARM_UP = 200  # vectors: the libraries start their threads
 
 
@@ -72,11 +71,11 @@ def measure(job: str, folder: Path) -> dict[str, Any]:
     run = paraphrase_mining if job == "paraphrases" else community_detection
     vectors = np.load(folder / "vectors.npy", allow_pickle=False)
     run(vectors[:WARM_UP])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     started = time.perf_counter()
     result = run(vectors)
     seconds = time.perf_counter() - started
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * UNIT
+    grown = peak_bytes() - before
     found = (
         np.stack(result[:2], axis=1).tolist()
         if job == "paraphrases"

@@ -1,6 +1,8 @@
 """The memory benchmark measures what it says, on the embedded samples; its cells run in this process here."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,3 +40,18 @@ def test_a_batch_larger_than_the_set(
     words = ["--data", "samples-mrc-en", "--model", str(tiny_model_dir), "--batch-size", "5000"]
     assert main(words) == 1
     assert "the largest batch without a passage twice has" in capsys.readouterr().err
+
+
+def test_the_peak_is_not_the_parents() -> None:
+    """ru_maxrss of a child begins with what its parent held."""
+    held = bytearray(b"x" * 400_000_000)
+    words = "from experiments.bench_memory import peak_bytes; print(peak_bytes()); x = b'x' * 200_000_000; print(peak_bytes())"
+    found = subprocess.run(
+        [sys.executable, "-c", words],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after = map(int, found.stdout.split())
+    assert before < len(held) / 2 and 190e6 < after - before < 260e6

@@ -19,8 +19,17 @@ import numpy as np
 import torch
 from sentence_transformers import util
 
-UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of one ru_maxrss
 WARM_UP = 200  # vectors
+
+
+def peak_bytes() -> int:
+    """Most memory this process has held so far. Not ru_maxrss where it can be helped: on Linux that begins with what the parent
+    held when it started this process. As experiments.bench_memory has it."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def main() -> None:
@@ -31,11 +40,11 @@ def main() -> None:
     run = util.paraphrase_mining_embeddings if args.what == "paraphrases" else util.community_detection
     vectors = torch.from_numpy(np.load(args.folder / "vectors.npy", allow_pickle=False))
     run(vectors[:WARM_UP])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     started = time.perf_counter()
     result = run(vectors)
     seconds = time.perf_counter() - started
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * UNIT
+    grown = peak_bytes() - before
     found = [row[1:] for row in result] if args.what == "paraphrases" else [sorted(row) for row in result]
     (args.folder / f"peer-{args.what}.json").write_text(json.dumps(found), encoding="utf8")
     versions = {name: version(name) for name in ("sentence-transformers", "torch")}
