@@ -54,8 +54,10 @@ def speed_page(folder: Path) -> str:
             command = shlex.join(word.replace(".../", "") for word in record["command"])
             commit = str(record.get("commit") or record["environment"]["commit"])
             where = f"{record['processor']}, {record['threads']} threads, commit {commit[:10]}"
-        except (KeyError, TypeError) as error:
+        except KeyError as error:
             raise RunError(f"{path}: not a record of a benchmark: {error} is missing") from None
+        except (TypeError, AttributeError, ValueError, IndexError) as error:
+            raise RunError(f"{path}: not a record of a benchmark: {error}") from None
         parts.append(f"## {title}: {path.stem}\n\n`{command}`\n\n{where}.\n\n```\n{body}\n```")
         if path.with_suffix(".png").is_file():
             parts.append(f"![{title}](../results/{folder.name}/{path.stem}.png)")

@@ -21,6 +21,7 @@ import json
 import logging
 import re
 import sys
+import tempfile
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,12 +114,25 @@ def rows_of(
     return rows
 
 
+def check_place(output: Path) -> None:
+    """Raises RunError where --output could not be written after all the work. A file that is there is replaced, at the end."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise RunError(f"--output {output}: cannot be written: {error.strerror or error}") from None
+    if output.is_dir():
+        raise RunError(f"--output {output}: is a folder, a file is wanted")
+
+
 def run(args: argparse.Namespace, rules: Rules) -> str:
     """Writes the mined file and its info; returns the table to print."""
     from sbert.retrieval.candidates import Searcher, gather, judge
     from sbert.run import environment, set_up_logging
 
     set_up_logging()
+    check_place(args.output)
     dataset = load_set(args)
     model = load_model(args)
     teacher = load_teacher(args) if args.teacher else None
@@ -246,7 +260,12 @@ def build_parser() -> Parser:
     add("--seed", type=int, default=42, help="of --sampling random [42]")
     add("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="of the encoders [fp32]")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 [auto]")
-    add("--output", type=Path, required=True, help="the .jsonl file to write")
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        help="the .jsonl file to write; replaced at the end if there is one",
+    )
     return parser
 
 

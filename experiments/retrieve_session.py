@@ -107,6 +107,8 @@ class Session:
             sparse = SparseStage(dataset.texts, self.analyze(dataset))
         if {"dense", "hybrid", "rrf"} & set(self.names):
             assert self.model is not None
+            if (dim := self.args.truncate_dim) is not None and dim > self.model.width:
+                raise RunError(f"--truncate-dim {dim}: the embeddings have {self.model.width} dimensions")
             pool = self.pool(dataset, index).truncated(self.args.truncate_dim)
             search = None if self.args.search == "exact" else self.approximate(pool, index).search
             dense = DenseStage(self.model, pool, window_search=search, precision=self.args.precision)

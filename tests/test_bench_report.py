@@ -44,6 +44,9 @@ def test_what_is_no_record(tmp_path: Path) -> None:
     (tmp_path / "start.json").write_text(json.dumps({**START, "seconds": None, "processor": "one"}))
     with pytest.raises(RunError, match=r"start\.json: not a record of a benchmark"):
         speed_page(tmp_path)
+    (tmp_path / "start.json").write_text(json.dumps({**START, "seconds": [1]}))
+    with pytest.raises(RunError, match=r"not a record of a benchmark: 'list' object is not a mapping$"):
+        speed_page(tmp_path)
     shutil.move(tmp_path / "start.json", tmp_path / "other.json")
     with pytest.raises(RunError, match=r"other\.json: allowed names begin with encode, train"):
         speed_page(tmp_path)

@@ -32,6 +32,19 @@ def run(tiny_model_dir: Path, tmp_path: Path) -> Any:
     return start
 
 
+def test_a_place_that_cannot_be_written_is_known_before_anything_is_read(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "load_set", None)
+    (tmp_path / "file").touch()
+    assert run(name="file/mined.jsonl") == 1
+    (tmp_path / "folder.jsonl").mkdir()
+    assert run(name="folder.jsonl") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"mine: error: --output {tmp_path}/file/mined.jsonl: cannot be written: ")
+    assert second == f"mine: error: --output {tmp_path}/folder.jsonl: is a folder, a file is wanted"
+
+
 def test_both_sources(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     out = run("--num-negatives", "3", "--relative-margin", "0.01")
     made, info = rows(out), info_of(out)

@@ -116,8 +116,8 @@ def load_index(folder: str | Path, fingerprint: str | None) -> Index:
     about = _read_about(folder / "index.json")
     if fingerprint is not None and about["fingerprint"] != fingerprint:
         raise RunError(
-            f"{folder}: made with another model: its fingerprint is {about['fingerprint'][:12]}, "
-            f"this model's is {fingerprint[:12]}; encode the passages again"
+            f"{folder}: made with another model or another --max-length: its fingerprint is {about['fingerprint'][:12]}, "
+            f"this model's is {fingerprint[:12]}; encode the passages again, into another folder"
         )
     for name, expected in about.get("sha256", {}).items():
         _check_bytes(folder / name, expected)
@@ -128,7 +128,7 @@ def load_index(folder: str | Path, fingerprint: str | None) -> Index:
     try:
         embeddings = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
-        raise RunError(f"{path}: no such file") from None
+        raise RunError(_gone(path)) from None
     except Exception as error:  # numpy's reader of headers has many kinds, SyntaxError among them
         raise RunError(
             f"{path}: short or damaged: {(str(error) or type(error).__name__).splitlines()[0]}"
@@ -141,11 +141,15 @@ def load_index(folder: str | Path, fingerprint: str | None) -> Index:
     return Index(embeddings, ids, about["fingerprint"], about["similarity"], about["facts"])
 
 
+def _gone(path: Path) -> str:
+    return f"{path}: no such file; the index is not whole, remove its folder or name another one"
+
+
 def _check_bytes(path: Path, expected: str) -> None:
     try:
         found = sha256_of(path)
     except FileNotFoundError:
-        raise RunError(f"{path}: no such file") from None
+        raise RunError(_gone(path)) from None
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     if found != expected:
