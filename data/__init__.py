@@ -4,6 +4,7 @@ import data
 test = data.load("stsb")                # the test split: SBERT_DATA, the cache, then the publisher
 train = data.load("samples-nli-train")  # embedded, needs no network
 data.triplets(train)                    # (premise, entailment, contradiction)
+data.unlabeled(test)                    # its distinct texts, nothing else
 data.load_retrieval("korquad")          # questions, passages, and which passage answers which question
 """
 
@@ -19,6 +20,7 @@ from data.retrieval import (
     retrieval_overlap,
     write_split,
 )
+from data.texts import unlabeled
 
 __all__ = [
     "NLI_LABELS",
@@ -39,6 +41,7 @@ __all__ = [
     "retrieval_overlap",
     "split_for",
     "triplets",
+    "unlabeled",
     "write_split",
 ]
 

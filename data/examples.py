@@ -23,7 +23,9 @@ class UnknownName(DataError):
     ``paths`` says which paths a name may also be.
     """
 
-    def __init__(self, name: str, allowed: Iterable[str], paths: str = "a .tsv, .csv or .jsonl file") -> None:
+    def __init__(
+        self, name: str, allowed: Iterable[str], paths: str = "a .tsv, .csv, .jsonl or .txt file"
+    ) -> None:
         import difflib  # only needed when there is something to suggest
 
         self.name = name
@@ -50,6 +52,7 @@ class Example:
     margin    anchor, positive, negative    a teacher's score(anchor, positive) - score(anchor, negative)
     parallel  sentence, its translation     None
     ranking   query, then its documents     relevance of each document, floats >= 0: len(texts) - 1 of them
+    text      a text                        None
     ========  ============================  ===============================================================
 
     The transfer tasks (``data.senteval``, task classification) have one text, or two, and a class id (int).
@@ -72,7 +75,7 @@ class DataSet:
 
     name: str  # registry name, e.g. "stsb"; for a local file its stem
     split: str  # "train" | "dev" | "test" | "all"
-    task: str  # "sts" | "nli" | "triplet" | "margin" | "parallel" | "ranking" | "classification"
+    task: str  # "sts" | "nli" | "triplet" | "margin" | "parallel" | "ranking" | "text" | "classification"
     language: str  # "en" | "ko" | "en+ko" | "unknown" (a local file)
     examples: list[Example]
     files: dict[str, str]  # publisher's name, or a local file's path as given -> sha256, unpacked

@@ -20,7 +20,7 @@ def load(
 
     Args:
         name: a registered name (``stsb``), with or without a split (``stsb-dev``), or the path of a .tsv,
-            .csv or .jsonl file, gzipped or not.
+            .csv, .jsonl or .txt file, gzipped or not.
         split: train, dev, test or all; default: the one in the name, else the set's eval split. A local file
             has only "all".
         data_dir: folder with the publishers' files; default: the environment variable SBERT_DATA.

@@ -20,6 +20,7 @@ LOCAL_SUFFIXES = (
     ".tsv",
     ".csv",
     ".jsonl",
+    ".txt",
 )  # a name that ends so, or so and .gz, is the path of a user's own file
 
 
@@ -58,7 +59,7 @@ SETS: dict[str, Entry] = {
 
 
 def format_of(name: str) -> str | None:
-    """``.tsv``, ``.csv`` or ``.jsonl`` where a name is the path of such a file (gzipped or not), or None."""
+    """``.tsv``, ``.csv``, ``.jsonl`` or ``.txt`` where a name is the path of such a file (gzipped or not), or None."""
     plain = name.removesuffix(".gz")
     return next((suffix for suffix in LOCAL_SUFFIXES if plain.endswith(suffix)), None)
 

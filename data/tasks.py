@@ -10,7 +10,7 @@ from data.registry import ALIASES, SETS, checked_split, format_of, parse_name, s
 from data.retrieval import OWN, is_own, parse_retrieval_name
 from data.sets_retrieval import RETRIEVAL_SETS
 
-PATHS = f"a .tsv, .csv or .jsonl file, or {OWN}"
+PATHS = f"a .tsv, .csv, .jsonl or .txt file, or {OWN}"
 
 
 def is_retrieval(name: str) -> bool:
@@ -26,7 +26,7 @@ def is_local(name: str) -> bool:
 
 
 def task_of(name: str) -> str | None:
-    """ "sts", "nli", "triplet", "parallel" or "retrieval"; None for a .tsv, .csv or .jsonl file, which tells when it is read.
+    """ "sts", "nli", "triplet", "parallel" or "retrieval"; None for a .tsv, .csv, .jsonl or .txt file, which tells when it is read.
 
     Raises UnknownName for a set that is not registered, DataError for a split that a set does not have.
     """

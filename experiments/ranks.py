@@ -87,6 +87,11 @@ def rankings() -> DataSet:
     return replace(triplets(), task="ranking", examples=made)
 
 
+def texts() -> DataSet:
+    """Texts without labels."""
+    return data.unlabeled(sts())
+
+
 def passages() -> data.RetrievalSet:
     return data.load_retrieval("samples-mrc-en", "train")
 
@@ -102,6 +107,7 @@ CASES = (
     Case("bi", "ranking", triplets, {"symmetric": True, "matryoshka": [16, 8]}),
     Case("bi", "ranking", passages, {"towers": "separate"}),
     Case("bi", "mega-batch-margin", passages, {}),
+    Case("bi", "simcse", texts, {}),
     Case("cross", "classification", nli, {"head": "native"}),
     Case("cross", "regression", sts, {"head": "native"}),
     Case("cross", "bce", sts, {"head": "native"}),

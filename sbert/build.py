@@ -35,6 +35,7 @@ from sbert.objectives import (
 )
 from sbert.pair_source import PairSource, RankingSource
 from sbert.retrieval.search import SIMILARITIES
+from sbert.simcse import SimCSE, check_passes_differ
 from sbert.source import Source, TrainingSource
 from sbert.towers import TwoTowers, load_bi_encoder
 
@@ -143,7 +144,7 @@ def build_objective(name: str, model: Model, flags: Flags) -> Objective:
         return modelForMarginMSETraining(model)
     if name == "distill":
         return modelForDistillationTraining(model)
-    if name in IN_BATCH:
+    if name in (*IN_BATCH, "simcse"):
         return build_dense_objective(name, model, flags)
     return modelForTripletTraining(model, flags.margin, flags.distance)
 
@@ -156,6 +157,8 @@ def build_dense_objective(name: str, model: modelWithPooling | TwoTowers, flags:
         )
     if name == "ranking":
         return DenseRanking(model, similarity, flags.matryoshka, flags.scale or 20.0, flags.symmetric)
+    if name == "simcse":
+        return SimCSE(model, similarity, flags.matryoshka, flags.scale or 20.0)
     return DenseMegaBatchMargin(
         model, similarity, flags.matryoshka, flags.positive_margin, flags.negative_margin
     )
@@ -164,7 +167,10 @@ def build_dense_objective(name: str, model: modelWithPooling | TwoTowers, flags:
 def build_source(dataset: AnySet, objective: Objective, model: Model, flags: Flags) -> TrainingSource:
     """The training set as the loop takes it: columns of texts, pairs, questions with passages or candidates."""
     if isinstance(objective, DenseObjective):
-        return DenseSource.build(dataset, objective, flags.hard_negatives)
+        source = DenseSource.build(dataset, objective, flags.hard_negatives)
+        if isinstance(objective, SimCSE):
+            check_passes_differ(source, flags.model)
+        return source
     if flags.batch_sampler == "topics":
         raise RunError(
             f"--batch-sampler topics: {dataset.key} has no passages; allowed are auto, length, random"

@@ -36,7 +36,7 @@ class DenseObjective(Objective):
     (Kusupati et al. 2022, arXiv 2205.13147); () is the whole width alone.
     """
 
-    tasks = ("retrieval", "ranking", "triplet")
+    tasks: tuple[str, ...] = ("retrieval", "ranking", "triplet")
 
     def __init__(
         self,

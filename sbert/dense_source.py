@@ -61,6 +61,14 @@ def rows_of_ranking(dataset: DataSet) -> Rows:
     return rows
 
 
+def rows_of_texts(dataset: DataSet) -> Rows:
+    """One row a text, which is asked for and which answers: a batch has it once in either column."""
+    rows = Rows()
+    for example in dataset.examples:
+        rows.add(example.texts[0], example.texts[0])
+    return rows
+
+
 def rows_of_retrieval(dataset: RetrievalSet, reader: modelWithPooling) -> Rows:
     """One row a question and passage that answers it. Of a passage longer than ``reader`` takes, the window that holds
     the answer; another window of it answers the question as well, as far as a loss is concerned."""
@@ -118,17 +126,18 @@ class DenseSource:
         """
         check_fits(dataset, objective)
         asks, reads = towers_of(objective.model)
-        rows = (
-            rows_of_retrieval(dataset, reads)
-            if isinstance(dataset, RetrievalSet)
-            else rows_of_ranking(dataset)
-        )
+        if isinstance(dataset, RetrievalSet):
+            rows = rows_of_retrieval(dataset, reads)
+        else:
+            rows = rows_of_texts(dataset) if dataset.task == "text" else rows_of_ranking(dataset)
         if not rows.questions:
             raise RunError(f"{dataset.key}: no question has a passage that answers it, nothing to train on")
         passages = [*rows.right, *(text for own in rows.wrong for text in own)]
-        question_ids, cut_questions = _tokens(asks, "query", rows.questions)
         passage_ids, cut_passages = _tokens(reads, "document", passages)
-        distinct = len(question_ids) + len(passage_ids)
+        question_ids, cut_questions, distinct = passage_ids, 0, len(passage_ids)
+        if dataset.task != "text":
+            question_ids, cut_questions = _tokens(asks, "query", rows.questions)
+            distinct += len(question_ids)
         if cut_questions + cut_passages:
             log.warning(
                 "%s: %d of %d distinct texts are longer than %d tokens and are truncated",

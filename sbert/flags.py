@@ -16,6 +16,7 @@ OBJECTIVES = {
         "distill": ("parallel",),
         "ranking": ("retrieval", "ranking", "triplet", "nli"),
         "mega-batch-margin": ("retrieval", "ranking", "triplet", "nli"),
+        "simcse": ("text", "sts", "nli", "triplet", "margin", "parallel", "retrieval", "ranking"),
     },
     "cross": {
         "classification": ("nli",),
@@ -37,6 +38,7 @@ DEFAULT_OBJECTIVE = {
         "parallel": "distill",
         "retrieval": "ranking",
         "ranking": "ranking",
+        "text": "simcse",
     },
     "cross": {
         "nli": "classification",
@@ -122,7 +124,7 @@ class Flags:
     # data
     train_data: list[str] = _flag(
         "data",
-        "sets to train on, or .tsv/.csv/.jsonl files with named columns",
+        "sets to train on, or .tsv/.csv/.jsonl files with named columns, or .txt files of a text a line",
         ["samples"],
         nargs="+",
         metavar="D",
@@ -160,7 +162,8 @@ class Flags:
     objective: list[str] = _flag(
         "objective",
         "auto: classification for NLI; regression for STS and triplet for triplets, or, of a cross-encoder, bce "
-        "and ranking; margin-mse for a teacher's margins; distill for parallel text",
+        "and ranking; margin-mse for a teacher's margins; distill for parallel text; simcse for a .txt file. simcse takes the "
+        "distinct texts of any set without their labels, of retrieval sets the passages",
         ["auto"],
         nargs="+",
         choices=("auto", *EVERY_OBJECTIVE),
@@ -192,10 +195,10 @@ class Flags:
     )
     scale: float | None = _flag(
         "objective",
-        "what similarities are multiplied by; default: 20 for cosent and ranking, 10 for ranking with --arch cross",
+        "what similarities are multiplied by; default: 20 for cosent, ranking and simcse, 10 for ranking with --arch cross",
         type=float,
         above=0,
-        needs=("cosent", "ranking"),
+        needs=("cosent", "ranking", "simcse"),
     )
     num_negatives: int = _flag(
         "objective",
@@ -243,7 +246,7 @@ class Flags:
         nargs="+",
         type=int,
         at_least=1,
-        needs=IN_BATCH,
+        needs=(*IN_BATCH, "simcse"),
         arch="bi",
     )
     # optimisation

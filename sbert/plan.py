@@ -39,21 +39,28 @@ def load_sets(
     *,
     limit: int = 0,
     seed: int = 0,
-    as_triplets: Sequence[bool] = (),
+    objectives: Sequence[str] = (),
 ) -> list[AnySet]:
-    """Sets by name, NLI ones turned into triplets where asked; ``limit`` > 0 keeps that many rows, drawn once.
+    """Sets by name, as the objective of each takes them; ``limit`` > 0 keeps that many rows, drawn once.
 
     Raises UsageError when two files would share one name in tables and records.
     """
     out: list[AnySet] = []
-    for i, name in enumerate(names):
+    for name, objective in zip(names, objectives or [""] * len(names), strict=True):
         dataset = load_set(name, split, flags.data_dir)
         if any(dataset.key == other.key for other in out):
             raise UsageError(f"{name}: a set called {dataset.key} is named twice; rename one of the files")
-        if isinstance(dataset, data.DataSet) and dataset.task == "nli" and any(as_triplets[i : i + 1]):
-            dataset = data.triplets(dataset)
-        out.append(drawn(dataset, limit, seed))
+        out.append(drawn(taken_by(objective, dataset), limit, seed))
     return out
+
+
+def taken_by(objective: str, dataset: AnySet) -> AnySet:
+    """The set as an objective takes it: NLI as triplets, anything as its distinct texts, or as it is."""
+    if objective == "simcse" or dataset.task == "text":
+        return data.unlabeled(dataset)
+    if objective in AS_TRIPLETS and isinstance(dataset, data.DataSet) and dataset.task == "nli":
+        return data.triplets(dataset)
+    return dataset
 
 
 def load_set(name: str, split: str | None, data_dir: str | None) -> AnySet:
@@ -81,7 +88,7 @@ def load_stages(flags: Flags) -> list[Stage]:
         flags,
         limit=flags.train_limit,
         seed=flags.seed,
-        as_triplets=[objective in AS_TRIPLETS for objective in wanted],
+        objectives=wanted,
     )
     objectives: list[str] = []
     for dataset, objective in zip(sets, wanted, strict=True):
@@ -101,8 +108,8 @@ def load_stages(flags: Flags) -> list[Stage]:
             flags.dev_data if flags.dev_data is not None else _dev_names([flags.train_data[i] for i in group])
         )
         chosen = [objectives[i] for i in group]
-        turned = bool(set(AS_TRIPLETS) & set(chosen))
-        dev = load_sets(names, "dev", flags, limit=flags.dev_limit, as_triplets=[turned] * len(names))
+        form = "triplet" if {*AS_TRIPLETS, "simcse"} & set(chosen) else ""
+        dev = load_sets(names, "dev", flags, limit=flags.dev_limit, objectives=[form] * len(names))
         select_on = _select_on(flags, sets[group[-1]], dev, chosen)
         _refuse_constant(select_on, dev)
         stages.append(Stage([sets[i] for i in group], chosen, dev, select_on, number))

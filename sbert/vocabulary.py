@@ -126,8 +126,9 @@ def check(args: argparse.Namespace) -> None:
             if not name.endswith(TEXT_FILES):
                 split_of(name, "train")
         for name in args.parallel or ():
-            if task_of(name) not in ("parallel", None):
-                raise UsageError(f"--parallel {name} is {task_of(name)} data, not parallel text")
+            task = "text" if name.endswith(TEXT_FILES) else task_of(name)
+            if task not in ("parallel", None):
+                raise UsageError(f"--parallel {name} is {task} data, not parallel text")
     except DataError as error:
         raise UsageError(f"{error}, or of a .txt file") from None
     if args.init is None:

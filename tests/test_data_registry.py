@@ -78,7 +78,7 @@ def test_unknown_name_suggests_and_lists() -> None:
     with pytest.raises(data.UnknownName):
         data.parse_name("")
     with pytest.raises(data.UnknownName):
-        data.parse_name("mine.txt")
+        data.parse_name("mine.doc")
 
 
 def test_missing_split_names_those_that_exist() -> None:

@@ -1,4 +1,4 @@
-"""A user's own file: named columns, its task told by their names.
+"""A user's own file: named columns, its task told by their names; or (.txt) a text a line, of the task text.
 
 =========================================  =======  ==================================
 columns                                    task     label
@@ -47,7 +47,11 @@ Make = Callable[[Raw, Place, dict[str, Any]], Example | None]
 
 
 def read_own(raw: Raw, suffix: str) -> tuple[str, list[Example], int]:
-    """(task, examples, rows skipped) of a file with named columns; its first row decides the task."""
+    """(task, examples, rows skipped) of a file with named columns, whose first row decides the task, or of lines."""
+    if suffix == ".txt":
+        lines = list(raw.lines())
+        texts = [Example((sentence(raw, number, line),), None) for number, line in lines if line.strip()]
+        return "text", texts, len(lines) - len(texts)
     rows = {".tsv": _tsv, ".csv": _csv, ".jsonl": Raw.objects}[suffix](raw)
     layout: tuple[str, Make] | None = None
     examples, skipped = [], 0

@@ -39,6 +39,19 @@ ROWS = (
         )
         for objective, (title, flags) in OF_NLI.items()
     ),
+    Row(
+        id="simcse-4",
+        name="MiniLM, 4 of 6 layers, SimCSE on 2,000 sentences of STSb and 2,000 of NLI, no label",
+        edition="offline",
+        steps=(
+            train(
+                "--objective simcse --num-layers 4 --train-data stsb nli-en --train-limit 2000 --epochs 1 --batch-size 64 "
+                f"--lr 5e-5 --precision bf16 {SCORED}"
+            ),
+        ),
+        seeds=SEEDS,
+        note="the same layers as they are: 66.82 on dev, 59.59 on test",
+    ),
 )
 
 TABLE = Table(

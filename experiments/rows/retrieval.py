@@ -152,6 +152,18 @@ ROWS = (
         seeds=(1,),
     ),
     *(_untrained(data, system) for data in ("nfcorpus", "scifact") for system in SYSTEM_NAMES),
+    Row(
+        id="nfcorpus-simcse",
+        name="NFCorpus: dense, SimCSE on the first 64 tokens of 1,000 of its passages, no question",
+        edition="offline",
+        steps=(
+            train(
+                f"--objective simcse --train-data nfcorpus --train-limit 1000 --max-length 64 --batch-size 32 --lr 2e-5 {LAST}"
+            ),
+            retrieve(2, "nfcorpus", "dense", "--model {step1}/model --max-length 256 --precision bf16"),
+        ),
+        seeds=SEEDS,
+    ),
 )
 
 TABLE = Table(

@@ -88,7 +88,7 @@ def _read(name: str, data_dir: str | None) -> Texts:
         raw = read_local(path)
         if format_of(name) == ".jsonl" and "text" in next((row for _, row in raw.objects()), {}):
             return _of_objects(raw, name)
-        if not format_of(name):
+        if format_of(name) in (None, ".txt"):
             return _of_lines(raw, name, None)
         return replace(_of_pairs(load(str(path))), files={name: raw.sha256})
     return _of_a_set(name, data_dir)
