@@ -142,6 +142,8 @@ def pack_encoder(encoder: Any) -> None:
     if is_packed(encoder):
         return
     encoder.set_attn_implementation(NAME)
+    if not is_packed(encoder):
+        return  # transformers has warned: ModernBERT before 5.7 keeps its attention, and so its padding
     base = encoder.base_model
     base.register_forward_pre_hook(_pack_inputs, with_kwargs=True)
     base.register_forward_hook(_unpack_outputs, with_kwargs=True)

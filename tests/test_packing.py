@@ -204,3 +204,10 @@ def test_what_the_kernel_does_not_take_is_padded(
         assert is_packed(model.model)
         close(model(**features)["sentence_embedding"], expected)
     assert not kernel
+
+
+def test_an_encoder_that_keeps_its_attention_stays_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = torch.nn.Linear(1, 1)
+    monkeypatch.setattr(encoder, "set_attn_implementation", lambda name: None, raising=False)
+    pack_encoder(encoder)
+    assert not encoder._forward_pre_hooks and not encoder._forward_hooks
