@@ -27,7 +27,8 @@ OUTPUT = ROOT / "experiments" / "results" / "bench" / "start.json"
 YARDSTICK = "import sys, torch; from safetensors.torch import load_file; load_file(sys.argv[1])"
 LIBRARY = (
     "import sys; from transformers import AutoModel, AutoTokenizer; "
-    "AutoModel.from_pretrained(sys.argv[1]); AutoTokenizer.from_pretrained(sys.argv[1])"
+    "AutoModel.from_pretrained(sys.argv[1], trust_remote_code=False); "
+    "AutoTokenizer.from_pretrained(sys.argv[1], trust_remote_code=False)"
 )
 SET = "samples-sts"
 
