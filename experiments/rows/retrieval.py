@@ -26,7 +26,6 @@ TOPICS = (
     "--eval-data --eval-steps 0.34"
 )
 KOREAN = "{row:retrieval/korquad-korean#1}/model"
-RERANKER = "--arch cross --objective ranking --num-negatives 0 --train-limit 3000 --batch-size 8 --accumulation 2 --save-steps 0.1"
 RERANKED = "--depth 20 --blend auto --sample 2000 --precision bf16"
 
 
@@ -35,6 +34,14 @@ def retrieve(step: int, data: str, retriever: str, flags: str = "") -> Step:
     weight = " --weight auto" if retriever == "hybrid" else ""
     words = f"--data {data} --retriever {retriever}{weight} {flags} --threads 1 --output {{out}}/{step}"
     return module("retrieve", words, "results.json")
+
+
+def reranker(questions: int) -> str:
+    """Flags of a cross-encoder that is trained on mined negatives. questions: of the train set, drawn by the seed."""
+    return (
+        f"--arch cross --objective ranking --num-negatives 0 --train-limit {questions} --batch-size 8 --accumulation 2 "
+        "--save-steps 0.1"
+    )
 
 
 def _untrained(data: str, system: str) -> Row:
@@ -98,7 +105,7 @@ ROWS = (
         edition="offline",
         steps=(
             train(
-                f"{RERANKER} --model {{row:table2/cross-stsb-6}}/model --train-data {MINED} --lr 5e-5 --head-lr 1e-4 --epochs 1 {LAST}"
+                f"{reranker(3000)} --model {{row:table2/cross-stsb-6}}/model --train-data {MINED} --lr 5e-5 --head-lr 1e-4 --epochs 1 {LAST}"
             ),
             retrieve(2, "squad", "hybrid", f"--model {TRAINED} --rerank {{step1}}/model {RERANKED}"),
         ),
@@ -144,7 +151,7 @@ ROWS = (
         edition="offline",
         steps=(
             train(
-                f"{RERANKER} --model {{row:korean/distilled}}/model --train-data {{row:retrieval/korquad-mined}}/mined.jsonl "
+                f"{reranker(1500)} --model {{row:korean/distilled}}/model --train-data {{row:retrieval/korquad-mined}}/mined.jsonl "
                 f"--lr 1e-4 --head-lr 1e-3 --epochs 1 {LAST}"
             ),
             retrieve(2, "korquad", "hybrid", f"--model {KOREAN} --rerank {{step1}}/model {RERANKED}"),
