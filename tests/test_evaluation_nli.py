@@ -32,6 +32,7 @@ def test_the_metrics_are_those_of_the_matrix() -> None:
     metrics = classification_metrics(PREDICTED, GOLD, 3)
     assert metrics["accuracy"] == pytest.approx(np.trace(found) / found.sum())
     assert metrics["f1_macro"] == pytest.approx((2 / 4 + 4 / 5 + 2 / 3) / 3)
+    assert classification_metrics(np.array([1]), np.array([1]), 2) == {"accuracy": 1.0, "f1_macro": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,16 @@ def test_the_mode_changes_nothing_where_no_positive_was_missed() -> None:
     assert one(scores, relevance, None, always_rerank_positives=False)["map"] == always["map"]
 
 
+def test_tied_documents_keep_the_order_of_the_stage_before_in_a_long_list() -> None:
+    """Ranked backwards: of 200 that tie, the missed positives, then those retrieved, the last of either first."""
+    rng = np.random.default_rng(3)
+    grades = np.concatenate([rng.integers(0, 3, 180), [1.0] * 20])
+    expected = np.concatenate([grades[grades > 0], grades[grades == 0]])[::-1]
+    assert one([0.5] * 200, grades, 180, k=150) | rank_metrics(expected, 150) == one(
+        [0.5] * 200, grades, 180, k=150
+    )
+
+
 # ---------------------------------------------------------------- refused input
 
 

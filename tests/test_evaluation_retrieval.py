@@ -152,3 +152,7 @@ def test_what_it_refuses(ranked: list, relevant: list, ks: tuple, message: str) 
     with pytest.raises(ValueError, match=message) as caught:
         retrieval_metrics(ranked, relevant, ks)
     assert "\n" not in str(caught.value)
+
+
+def test_one_question_alone() -> None:
+    assert per_question([["a", "b"]], [{"b": 1}])["mrr@10"].tolist() == [0.5]

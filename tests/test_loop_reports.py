@@ -157,8 +157,16 @@ def test_time_of_training_is_added_up(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(sbert.loop.time, "perf_counter", clock)
     encoder = Encoder()
     s = source(encoder)
-    cut = fit(encoder, [s], replace(SETTINGS, max_updates=3), checkpoints=tmp_path)
+    rates: list[float] = []
+    cut = fit(
+        encoder,
+        [s],
+        replace(SETTINGS, max_updates=3),
+        checkpoints=tmp_path,
+        scalars=lambda numbers, update: rates.append(numbers["train/examples_per_second"]),
+    )
     assert cut.seconds == 2 + 4 + 6
+    assert rates == [sum(len(rows) for _, rows in SETTINGS.batches([s], 0)[:3]) / 12]
     state = load_checkpoint(list_checkpoints(tmp_path)[-1], CPU)
     whole = fit(encoder, [s], SETTINGS, checkpoints=tmp_path, resume=state)
     assert whole.seconds == 12 + sum(range(8, 26, 2))

@@ -17,6 +17,7 @@ from sbert.objectives import (
     Objective,
     modelForClassificationTraining,
     modelForCoSENTTraining,
+    modelForMarginMSETraining,
     modelForRegressionTraining,
     modelForTripletTraining,
 )
@@ -328,3 +329,23 @@ def test_unknown_concatenation() -> None:
 def test_a_score_nobody_scaled_is_refused() -> None:
     with pytest.raises(ValueError, match=r"score 4 is outside 0\.\.1"):
         objective("regression")(batch(), 4 * SCORES.round())
+
+
+def test_margin_mse_by_hand() -> None:
+    """((a . p - a . n) - margin)^2, over two rows: margins 3 - 1 and 2 - 5 against 1 and -1."""
+    a = torch.tensor([[1.0, 2.0], [0.0, 1.0]])
+    p = torch.tensor([[1.0, 1.0], [4.0, 2.0]])
+    n = torch.tensor([[1.0, 0.0], [1.0, 5.0]])
+    made = modelForMarginMSETraining(encoder())
+    loss = made.loss([a, p, n], torch.tensor([1.0, -1.0]))["loss"]
+    assert loss.item() == pytest.approx(((2 - 1) ** 2 + (-3 + 1) ** 2) / 2)
+    features = batch(3)
+    embedded = made.embed(features)
+    margins = torch.linspace(-1, 1, 6)
+    by_hand = ((embedded[0] * (embedded[1] - embedded[2])).sum(1) - margins).square().mean()
+    torch.testing.assert_close(made(features, margins)["loss"], by_hand)
+
+
+def test_an_objective_has_to_say_what_it_encodes() -> None:
+    with pytest.raises(NotImplementedError):
+        Objective().plan(batch())

@@ -208,10 +208,14 @@ def test_refused_before_training(encoder: modelWithPooling) -> None:
     before = torch.get_rng_state()
     check_passes_differ(source, "m")
     assert torch.equal(torch.get_rng_state(), before) and not encoder.training
+    check_passes_differ(source_of(encoder, *TEXTS[:2]), "m")
     with pytest.raises(RunError, match="made-up-train: one distinct text"):
         check_passes_differ(source_of(encoder, "a cat"), "m")
     still = source_of(no_dropout(encoder), *TEXTS)
-    with pytest.raises(RunError, match=r"--model m: two passes of one text give one vector.*no dropout"):
+    with pytest.raises(
+        RunError,
+        match=r"--model m: two passes of one text give one vector.*difference: the encoder has no dropout \(set",
+    ):
         check_passes_differ(still, "m")
     with pytest.raises(RunError, match="is ranking data; SimCSE takes text"):
         DenseSource.build(dataset("a", task="ranking"), SimCSE(encoder))
