@@ -235,7 +235,7 @@ def read_member(archive: Path, name: str, shown: str | None = None) -> bytes:
     """
     shown = shown or str(archive)
     try:
-        if zipfile.is_zipfile(archive):
+        if zipfile.is_zipfile(archive) or archive.suffix == ".zip":
             return _zip_member(archive, name, shown)
         return _tar_member(archive, name, shown)
     except (

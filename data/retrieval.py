@@ -250,7 +250,7 @@ def _read_own_squad(name: str, path: Path) -> tuple[Contents, dict[str, str]]:
 
 
 def _read_own_beir(name: str, path: Path, split: str) -> tuple[Contents, dict[str, str]]:
-    """A folder with corpus.jsonl, queries.jsonl and qrels/<split>.tsv, each gzipped or not, or a zip of one."""
+    """A folder with corpus.jsonl, queries.jsonl and qrels/<split>.tsv, each gzipped or not; or a zip of one, not gzipped inside."""
     from data.locate import find, read
     from data.readers.beir import read_beir
 

@@ -86,7 +86,8 @@ def _spread(keys: Sequence[Sequence[Hashable]], rng: np.random.Generator) -> lis
 def batches_by_topic(
     topics: Sequence[tuple[Hashable, Hashable]], batch_size: int, *, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Row numbers in batches that hold all rows of a passage, and up to UNIT passages of a topic, side by side.
+    """Row numbers in batches in which the rows of a passage stand side by side, and up to UNIT passages of a topic too
+    (the end of a batch may part them).
 
     topics: (topic, passage) of each row. For losses that take a batch for negatives: the nearest wrong passages are those
     of the same topic (topic-aware sampling, Hofstätter et al. 2021, arXiv 2104.06967), and a passage with five questions is

@@ -153,7 +153,11 @@ class Flags:
         choices=("proportional", "round-robin", "sequence"),
     )
     train_limit: int = _flag(
-        "data", "rows of each training set, drawn once with --seed (0: all)", 0, type=int, at_least=0
+        "data",
+        "rows of each training set (questions, of one for retrieval), drawn once with --seed (0: all)",
+        0,
+        type=int,
+        at_least=0,
     )
     dev_limit: int = _flag(
         "data", "rows of each dev set, drawn once with seed 0 (0: all)", 2000, type=int, at_least=0
@@ -310,7 +314,7 @@ class Flags:
     batch_sampler: str = _flag(
         "optimisation",
         "length: batches of texts of like length; random: not; auto: length, or, where the batch is the negatives, "
-        "no question and no passage twice in a batch; topics: a passage with all its questions, beside others of its article",
+        "no question and no passage twice in a batch; topics: the questions of a passage side by side, then others of its article",
         "auto",
         choices=("auto", "length", "random", "topics"),
     )

@@ -1,5 +1,6 @@
 """The stages of a training run, one after the other, each starting from the model the one before selected."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from sbert.jsonfile import read_json
 from sbert.loop import Progress, Settings, fit
 from sbert.plan import AnySet, Stage, is_registered, scoring_options
 from sbert.run import RunDirectory
+
+log = logging.getLogger("sbert")
+LONELY = 0.05  # batches of a single row are told of above this share
 
 
 def run_stages(
@@ -83,12 +87,28 @@ def _fit_stage(flags: Flags, stage: Stage, model: Model, settings: Settings, **m
                 f"--batch-size 1: {source.name} has no negatives of its own, and a batch of one has none either: "
                 "there is nothing to tell apart"
             )
+        if isinstance(source, DenseSource):
+            _warn_of_lonely_rows(source, settings)
     scored = built.get("classification", objectives[0])
 
     def evaluate() -> dict[str, float]:
         return evaluate_objective(scored, stage.dev, **scoring_options(flags, settings.precision))
 
     return fit(model, sources, settings, evaluate=evaluate, stage=stage.number, **more)
+
+
+def _warn_of_lonely_rows(source: DenseSource, settings: Settings) -> None:
+    """Where a question has many answers, rows are left over that no batch can take: they learn from nothing."""
+    batches = settings.batches([source], 0)
+    lonely = sum(len(rows) == 1 and not source.rows.wrong[rows[0]] for _, rows in batches)
+    if lonely > LONELY * len(batches):
+        log.warning(
+            "%s: %s of %s batches hold a single row, which has nothing to be told apart from: rows of one question or passage "
+            "share no batch. Hard negatives (python -m experiments.mine) give each row some of its own",
+            source.name,
+            f"{lonely:,}",
+            f"{len(batches):,}",
+        )
 
 
 def _summary(stage: Stage, progress: Progress, last_update: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 import sys
@@ -16,7 +17,7 @@ import data
 from experiments.analysis import __main__ as analysis
 from experiments.analysis import compare
 from experiments.analysis.bootstrap import Bootstrap, Estimate
-from experiments.analysis.claims import Claim, Grounds, number, plain, said, verdict
+from experiments.analysis.claims import Claim, Grounds, groups_check, number, plain, said, verdict
 from experiments.analysis.failures import around, likest, worst
 from experiments.analysis.features import features, measure
 from experiments.analysis.report import shared_table
@@ -158,9 +159,15 @@ def test_claims_turn_when_the_runs_are_swapped(dataset: data.RetrievalSet, runs:
     back = claims_of(study_of(dataset, two, sparse="dense", dense="bm25"))
     assert {"gap", "overlap", "matched-overlap", "passage-words", "adds", "where-it-adds"} <= set(there)
     assert "fusion" not in there and "rerank" not in there
-    for name in set(there) - {"right-article"}:
+    for name in set(there) - {"right-article", "adds"}:
         assert there[name].effect.value == pytest.approx(-back[name].effect.value), name
         assert there[name].effect.sign == -back[name].effect.sign, name
+    # both at rank 1: 8, only bm25: 56, only dense: 32, neither: 32
+    adds = there["adds"].numbers
+    assert adds["dense, missed - all"].value == 32 / 64 - 40 / 128
+    assert adds["sparse, missed - all"].value == pytest.approx(56 / 88 - 64 / 128)
+    assert back["adds"].numbers["dense, missed - all"].value == pytest.approx(56 / 88 - 64 / 128)
+    assert "is easier for dense than all questions are, of which it has .3125: +.1875" in there["adds"].text
     # five of each hold all but the 32 that dense has at 7; the first ten of dense, the better alone, hold every one
     assert there["adds"].numbers["budget"].value == -32 / 128
     assert there["overlap"].effect.sign == -1 and there["where-it-adds"].effect.sign == -1
@@ -250,7 +257,7 @@ def test_the_report(
     out = tmp_path / "out"
     assert analysis.main(command(runs, tmp_path, "--output", str(out))) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("run ") and "1. dense is " in printed
+    assert printed.startswith("run ") and "1. dense cannot be told from bm25" in printed
     text = (out / "report.md").read_text(encoding="utf8")
     blocks = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE)
     assert len(blocks) >= 7
@@ -272,7 +279,7 @@ def test_the_report(
     capsys.readouterr()
     assert analysis.main(command(runs, tmp_path, "--claim", "adds")) == 0
     alone = capsys.readouterr().out
-    assert alone.split("\n")[0] in text and "Counter-check: ten passages" in alone
+    assert alone.split("\n")[0] in text and "Counter-check: the other way round +" in alone
 
 
 def test_without_matplotlib(
@@ -301,6 +308,57 @@ def test_a_run_of_a_sample(dataset: data.RetrievalSet, runs: dict[str, Path]) ->
     assert "Of the 8 questions without" in claims_of(study)["rerank"].text
     with pytest.raises(UsageError, match="--partial x: no such run"):
         load_study(dataset, runs, {}, ["x"])
+    with pytest.raises(UsageError, match="rerank is either --partial or --complete"):
+        load_study(dataset, runs, {}, ["rerank"], ["rerank"])
+
+
+def test_a_complete_run_that_found_little(dataset: data.RetrievalSet, runs: dict[str, Path]) -> None:
+    """--complete: what it has no line for it missed, as the metrics of the whole set have it."""
+    two = {name: runs[name] for name in ("bm25", "dense")}
+    lines = two["bm25"].read_text(encoding="utf8").splitlines(keepends=True)
+    two["bm25"].write_text("".join(lines[: 20 * 32]), encoding="utf8")
+    study = load_study(dataset, two, {}, [], ["bm25"])
+    assert study.systems["bm25"].covered.all() and (study.systems["bm25"].rank[32:] == NOT_FOUND).all()
+    assert study.notes == ["bm25 has no line for 96 of 128 questions (q2-0-0 the first): counted as missed."]
+    assert claims_of(study)["gap"].text.startswith("dense is above bm25")
+
+
+def test_nothing_is_claimed_of_a_few_questions(
+    dataset: data.RetrievalSet, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    for path in runs.values():
+        lines = path.read_text(encoding="utf8").splitlines(keepends=True)
+        path.write_text("".join(lines[: len(lines) * 29 // 128]), encoding="utf8")
+    assert not claims_of(study_of(dataset, runs))
+    assert analysis.main(command(runs, tmp_path, "--output", str(tmp_path / "out"))) == 0
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf8")
+    assert "None: nothing is said about fewer than 30 questions." in report
+
+
+def test_groups_too_small_to_speak_of_are_said_to_be(
+    dataset: data.RetrievalSet, runs: dict[str, Path]
+) -> None:
+    low, high = (Estimate(x, (x - 0.1, x + 0.1), None, 40) for x in (-0.2, 0.3))
+    few = Estimate(0.9, (0.8, 1.0), None, 29)
+    assert groups_check([low, few, high, high], "behind", "ahead") == (
+        "-.2000 (40), too few (29), +.3000 (40), +.3000 (40); behind in 1 and ahead in 2 of 3, by the interval."
+    )
+    matched = claims_of(study_of(dataset, runs))["matched-overlap"]
+    assert re.search(
+        r"With \d bands of lexical overlap counted equally, whatever they hold \(0\.\d to", matched.text
+    )
+    assert "With other numbers of bands: 2 " in matched.check
+
+
+def test_short_lists_and_many_answers_are_noted(dataset: data.RetrievalSet, runs: dict[str, Path]) -> None:
+    lines = runs["bm25"].read_text(encoding="utf8").splitlines(keepends=True)
+    runs["bm25"].write_text("".join(line for line in lines if int(line.split()[3]) <= 3), encoding="utf8")
+    two = {name: runs[name] for name in ("bm25", "dense")}
+    ids = [passage.id for passage in dataset.passages]
+    relevant = {q: dict(grades) | dict.fromkeys(ids[:3], 1) for q, grades in dataset.relevant.items()}
+    notes = study_of(dataclasses.replace(dataset, relevant=relevant), two).notes
+    assert "the lists of bm25 end at rank 3: what stands below counts as missed." in notes
+    assert any("half of the questions have 4 or more relevant passages" in note for note in notes)
 
 
 def test_questions_without_lines(dataset: data.RetrievalSet, runs: dict[str, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -80,9 +81,17 @@ def test_the_seed_decides_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     ("questions", "articles", "sign"),
-    [((0.1, 0.2), None, 1), ((-0.2, -0.1), None, -1), ((-0.1, 0.1), None, 0), ((0.1, 0.2), (-0.1, 0.3), 0)],
+    [
+        ((0.1, 0.2), None, 1),
+        ((-0.2, -0.1), None, -1),
+        ((-0.1, 0.1), None, 0),
+        ((0.1, 0.2), (-0.1, 0.3), 0),
+        ((-0.1, 0.2), (0.1, 0.1), 0),  # of one article: no width, and nothing to go by
+        ((0.1, 0.3), (0.2, 0.4), 1),
+        ((0.1, 0.2), (math.nan, math.nan), 1),
+    ],
 )
-def test_sign_goes_by_articles_where_there_are_any(
+def test_a_difference_lies_outside_of_both_intervals(
     questions: tuple[float, float], articles: tuple[float, float] | None, sign: int
 ) -> None:
     assert Estimate(0.0, questions, articles, 9).sign == sign

@@ -177,6 +177,11 @@ def test_malformed_beir(tmp_path: Path, part: str, text: str, message: str) -> N
     assert "\n" not in str(caught.value)
 
 
+def test_whole_numbers_written_as_decimals(tmp_path: Path) -> None:
+    path = folder(tmp_path / "sea", test=f"{HEADER}\nq1\td1\t2.0\nq1\td2\t0.0\n")
+    assert data.load_retrieval(str(path)).relevant == {"q1": {"d1": 2}}
+
+
 QAS = '{"id": "1", "question": "why?", "answers": [{"text": "so"}]}'
 
 

@@ -1,5 +1,6 @@
 """Batches of questions and passages: what stands in the answer, what is drawn, what long passages become."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from data import DataSet, Example, Passage, Question, RetrievalSet
 from sbert.dense_objectives import DenseRanking
 from sbert.dense_source import DenseSource
 from sbert.errors import RunError
+from sbert.loop import Settings
 from sbert.model import modelWithPooling
+from sbert.stages import _warn_of_lonely_rows
 from tests.tiny_models import save_tiny, tiny_model
 
 CPU = torch.device("cpu")
@@ -174,3 +177,20 @@ def test_topics_are_the_articles_where_they_are_known(encoder: modelWithPooling)
     known = replace(retrieval(), articles=("A", "B"))
     assert source(encoder, known).topics == [("A", "p1"), ("A", "p1"), ("A", "p2"), ("B", "p3")]
     assert source(encoder, retrieval()).topics == [("p1", "p1"), ("p1", "p1"), ("p2", "p2"), ("p3", "p3")]
+
+
+def test_rows_that_no_batch_can_take_are_told_of(
+    encoder: modelWithPooling, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nine answers of one question and one of another: a batch of two rows and eight of one."""
+    caplog.set_level(logging.WARNING, logger="sbert")
+    rows = [(("what", f"answer {i}"), (1.0,)) for i in range(9)] + [(("who", "the cat"), (1.0,))]
+    settings = Settings(batch_size=4, sampler="auto")
+    _warn_of_lonely_rows(source(encoder, ranking(*rows)), settings)
+    assert "made-up: 8 of 9 batches hold a single row, which has nothing to be told apart from" in caplog.text
+    caplog.clear()
+    with_negatives = [((*texts, f"wrong {i}"), (1.0, 0.0)) for i, (texts, _) in enumerate(rows)]
+    _warn_of_lonely_rows(source(encoder, ranking(*with_negatives)), settings)
+    others = [((f"question {i}", f"answer {i}"), (1.0,)) for i in range(8)]
+    _warn_of_lonely_rows(source(encoder, ranking(*others)), settings)
+    assert not caplog.text

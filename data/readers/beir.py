@@ -67,7 +67,7 @@ def _qrels(raw: Raw, queries: set[str], documents: set[str]) -> dict[str, dict[s
 
 def _grade(raw: Raw, line: int, score: str) -> int:
     try:
-        return int(score)
+        return int(score.removesuffix(".0"))
     except ValueError:
         raw.fail(line, f"score {short(score)} is not a whole number (relevant above 0)")
 

@@ -170,7 +170,7 @@ def run(args: argparse.Namespace) -> str:
 
     dataset = data.load_retrieval(args.data, args.split, data_dir=args.data_dir)
     given = {role: getattr(args, role) for role in ROLES}
-    study = load_study(dataset, dict(args.runs), given, args.partial)
+    study = load_study(dataset, dict(args.runs), given, args.partial, args.complete)
     facts = measure(study.dataset)
     bootstrap = Bootstrap(len(study), study.article(), args.resamples, args.seed)
     claims = all_claims(Grounds(study, bootstrap, facts, {f.name: f for f in features(facts)}))
@@ -250,6 +250,13 @@ def build_parser() -> Parser:
         default=[],
         metavar="NAME",
         help="runs made for a sample of the questions: compared on those that they have lines for",
+    )
+    parser.add_argument(
+        "--complete",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="runs made for all questions: those without a line count as missed, however many they are",
     )
     parser.add_argument("--output", type=Path, help="the folder to write into")
     parser.add_argument("--claim", metavar="NAME", help="compute and print this claim; nothing is written")

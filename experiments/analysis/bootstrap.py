@@ -38,8 +38,10 @@ class Estimate:
 
     @property
     def interval(self) -> Interval:
-        """The one to decide by: over articles where they are known."""
-        return self.articles or self.questions
+        """The one to decide by: from the lower to the upper end of both. Of few articles there are few draws, which can
+        lie closer together than those of questions."""
+        low, high = zip(self.questions, self.articles or self.questions, strict=True)
+        return float(np.fmin(*low)), float(np.fmax(*high))
 
     @property
     def sign(self) -> int:

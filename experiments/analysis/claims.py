@@ -8,6 +8,7 @@ out, with a verdict computed the same way.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +103,18 @@ def verdict(effect: Estimate, check: Estimate) -> str:
     if check.sign == effect.sign:
         return "it holds"
     return "it fades: 0 is within the interval" if check.sign == 0 else "it turns round"
+
+
+def groups_check(estimates: Sequence[Estimate], below: str, above: str) -> str:
+    """``+.02 (80), -.01 (160), ...; ABOVE in 1 and BELOW in 0 of 2, by the interval``: an effect in each group of a feature,
+    with its number of questions; nothing is said about a group of fewer than FEWEST."""
+    told = [e for e in estimates if e.count >= FEWEST]
+    values = ", ".join(
+        f"{number(e.value)} ({e.count:,})" if e.count >= FEWEST else f"too few ({e.count:,})"
+        for e in estimates
+    )
+    signs = [sum(e.sign == sign for e in told) for sign in (-1, 1)]
+    return f"{values}; {below} in {signs[0]} and {above} in {signs[1]} of {len(told)}, by the interval."
 
 
 def share(estimate: Estimate) -> str:

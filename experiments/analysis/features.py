@@ -63,7 +63,7 @@ ENGLISH_TYPES = (
 OTHER = "other"
 THIRDS, FIFTHS = (1 / 3, 2 / 3), (0.2, 0.4, 0.6, 0.8)
 RARE = 5  # a word of at most so many passages is rare
-BANDS = (0.2, 0.4, 0.6, 0.8)  # overlap in steps of equal width
+BANDS = 5  # steps of equal width that overlap is cut into
 
 Terms = Callable[[str], list[str]]
 
@@ -213,11 +213,12 @@ def features(facts: Facts) -> list[Feature]:
     ]
 
 
-def overlap_bands(facts: Facts) -> Feature:
-    """Overlap in five steps of the same width, however many questions fall into each."""
-    edges = [0.0, *BANDS, 1.0]
-    labels = [f"{low:.1f} to {high:.1f}" for low, high in itertools.pairwise(edges)]
-    group = np.where(np.isnan(facts.overlap), -1, np.digitize(facts.overlap, BANDS))
+def overlap_bands(facts: Facts, bands: int = BANDS) -> Feature:
+    """Overlap in so many steps of the same width, however many questions fall into each."""
+    edges = np.arange(bands + 1) / bands
+    digits = 1 if 10 % bands == 0 else 2
+    labels = [f"{low:.{digits}f} to {high:.{digits}f}" for low, high in itertools.pairwise(edges)]
+    group = np.where(np.isnan(facts.overlap), -1, np.digitize(facts.overlap, edges[1:-1]))
     return _used("bands", "lexical overlap, bands", labels, group)
 
 

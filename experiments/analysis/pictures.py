@@ -41,7 +41,7 @@ def draw_all(
     roles = study.roles
     out = {
         "gap_by_overlap.png": (
-            f"{GAP} of every run by lexical overlap, and the gap {roles.dense} - {roles.sparse} with its 95 % interval",
+            f"{GAP} of every run of all these questions by lexical overlap, and the gap {roles.dense} - {roles.sparse} with its 95 % interval",
             lambda figure: _gap_by_overlap(figure, study, strata, features[0]),
             (9.0, 3.8),
         ),
@@ -94,10 +94,15 @@ def _name(system: System) -> str:
 def _gap_by_overlap(figure: Any, study: Study, strata: Sequence[Stratum], overlap: Feature) -> None:
     left, right = figure.subplots(1, 2)
     places = range(len(overlap.labels))
+    asked = study.both(study.roles.dense, study.roles.sparse)
     for colour, system in zip(COLOURS * len(study.systems), study.systems.values(), strict=False):
-        masks = [mask & system.covered for mask in overlap.masks]
-        values = [system.metrics[GAP][mask].mean() if mask.any() else np.nan for mask in masks]
-        left.plot(places, values, marker="o", color=colour, label=_name(system))
+        if (asked & ~system.covered).any():
+            continue  # a run of a sample is not to be compared with the others' lines
+        values = [
+            system.metrics[GAP][mask & asked].mean() if (mask & asked).any() else np.nan
+            for mask in overlap.masks
+        ]
+        left.plot(places, values, marker="o", color=colour, label=system.name)
     left.set(ylabel=GAP)
     left.legend(fontsize="small")
     found = [stratum.gap for stratum in strata if stratum.feature == overlap.name]
@@ -106,7 +111,7 @@ def _gap_by_overlap(figure: Any, study: Study, strata: Sequence[Stratum], overla
     right.set(ylabel=f"{study.roles.dense} - {study.roles.sparse}, {GAP}")
     for axes in (left, right):
         axes.set_xticks(places, overlap.labels, rotation=20, fontsize="small")
-        axes.set_xlabel("lexical overlap (groups of equal size)")
+        axes.set_xlabel("lexical overlap (groups of like size; equal values stay together)")
         axes.grid(alpha=0.3)
 
 

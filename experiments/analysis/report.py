@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.analysis import compare
 from experiments.analysis.bootstrap import Bootstrap, Estimate
-from experiments.analysis.claims import Claim, number, plain, said
+from experiments.analysis.claims import FEWEST, Claim, number, plain, said
 from experiments.analysis.compare import BUCKETS, CUTOFFS, GAP, Pair, Stratum
 from experiments.analysis.failures import Failure, escaped
 from experiments.analysis.features import Feature
@@ -19,6 +19,10 @@ SPLIT_NOTE = (
     "experiment, since any run looks worse where what it works with is scarce. Each claim alone: the command above with "
     "`--claim NAME` in place of `--output`."
 )
+
+
+FEWEST_ARTICLES = 20
+FEW = " (so few articles that the second is rather too narrow)"
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,8 @@ def _introduction(found: Findings) -> str:
         "re-ranked": study.roles.reranked,
     }
     over = (
-        f"over questions, and over the {articles} articles that they are about; where a sentence decides, it goes by the "
-        "second, since questions about one text are not independent"
+        f"over questions, and over the {articles} articles that they are about, since questions about one text are not "
+        f"independent{FEW if articles < FEWEST_ARTICLES else ''}; where a sentence decides, 0 has to lie outside of both"
         if articles
         else "over questions (articles are not known here)"
     )
@@ -96,6 +100,8 @@ def _introduction(found: Findings) -> str:
 
 
 def _numbered(claims: Sequence[Claim]) -> str:
+    if not claims:
+        return f"## Claims\n\nNone: nothing is said about fewer than {FEWEST} questions."
     lines = ["## Claims", "", SPLIT_NOTE, ""]
     for i, claim in enumerate(claims, start=1):
         lines.append(f"{i}. {claim.text}\n   *Counter-check:* {claim.check} (`--claim {claim.name}`)")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NOT_FOUND = 1_000_000_000  # the rank of a passage that is not in the list: below all that are
 KS = (1, 5, 10, 20, 100)
+DEEP = 10  # ranks that MRR@10 and R@10 look at
 MOST_SILENT = 0.05  # a run without lines for more questions than this share was made for a sample of them
 METRICS = {**{f"R@{k}": f"recall@{k}" for k in KS}, "MRR@10": "mrr@10", "nDCG@10": "ndcg@10"}
 # words in the name of a run that tell its role, where no flag does; a re-ranked run can hold the others' words too
@@ -88,16 +89,24 @@ class Study:
 
 
 def load_study(
-    dataset: RetrievalSet, runs: Mapping[str, Path], given: Mapping[str, str | None], partial: Sequence[str]
+    dataset: RetrievalSet,
+    runs: Mapping[str, Path],
+    given: Mapping[str, str | None],
+    partial: Sequence[str],
+    complete: Sequence[str] = (),
 ) -> Study:
     """runs: name -> file. given: role -> the name of its run, None to go by the names. partial: runs of a sample.
+    complete: runs of all questions, however many they found nothing for.
 
     Raises UsageError where the roles are not clear, RunError for a file that does not fit the data.
     """
     roles = find_roles(list(runs), given)
-    unknown = sorted(set(partial) - set(runs))
-    if unknown:
-        raise UsageError(f"--partial {unknown[0]}: no such run; there are {', '.join(runs)}")
+    for flag, names in (("partial", partial), ("complete", complete)):
+        unknown = sorted(set(names) - set(runs))
+        if unknown:
+            raise UsageError(f"--{flag} {unknown[0]}: no such run; there are {', '.join(runs)}")
+    if both := sorted({*partial} & {*complete}):
+        raise UsageError(f"{both[0]} is either --partial or --complete")
     lines = {name: read_run(path) for name, path in runs.items()}
     ids = {question.id for question in dataset.questions}
     for name, path in runs.items():
@@ -117,8 +126,19 @@ def load_study(
     dataset = dataset.questions_only(asked)
     systems = {}
     for name, path in runs.items():
-        covered = _covered(dataset, name, path, lines[name], name in partial, notes)
+        sampled = True if name in partial else False if name in complete else None
+        covered = _covered(dataset, name, path, lines[name], sampled, notes)
         systems[name] = _system(dataset, name, path, lines[name], covered)
+        if systems[name].depth < min(DEEP, len(dataset.passages)):
+            notes.append(
+                f"the lists of {name} end at rank {systems[name].depth}: what stands below counts as missed."
+            )
+    several = int(np.median([sum(g > 0 for g in dataset.relevant[q.id].values()) for q in dataset.questions]))
+    if several > 1:
+        notes.append(
+            f"half of the questions have {several} or more relevant passages: their overlap is that of one of the best grade "
+            "that shares most, so it grows with their number, and splits by overlap are partly splits by it."
+        )
     return Study(dataset, systems, roles, notes)
 
 
@@ -149,23 +169,24 @@ def find_roles(names: Sequence[str], given: Mapping[str, str | None]) -> Roles:
 
 
 def _covered(
-    dataset: RetrievalSet, name: str, path: Path, lines: Lines, partial: bool, notes: list[str]
+    dataset: RetrievalSet, name: str, path: Path, lines: Lines, sampled: bool | None, notes: list[str]
 ) -> np.ndarray:
-    """(Q,) bool. A question without a line is one where nothing was found, unless the run is ``partial``."""
+    """(Q,) bool. A question without a line is one where nothing was found, unless the run was made for a sample of them
+    (``sampled``; None: not said)."""
     has = np.array([question.id in lines for question in dataset.questions])
     silent = int((~has).sum())
     if not silent:
         return has
     first = dataset.questions[int(has.argmin())].id
-    if partial:
+    if sampled:
         notes.append(
             f"{name} was made for {has.sum():,} of the {len(has):,} questions and is compared on those."
         )
         return has
-    if silent > MOST_SILENT * len(has):
+    if sampled is None and silent > MOST_SILENT * len(has):
         raise RunError(
             f"{path}: no line for {silent:,} of {len(has):,} questions, {first} the first; "
-            f"if it was made for a sample of them, say --partial {name}"
+            f"say --complete {name} if nothing was found for them, --partial {name} if it was made for a sample"
         )
     notes.append(
         f"{name} has no line for {silent:,} of {len(has):,} questions ({first} the first): counted as missed."

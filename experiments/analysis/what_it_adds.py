@@ -5,12 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.analysis import compare
-from experiments.analysis.claims import FEWEST, Claim, Grounds, by_sign, number, plain, said, share, verdict
+from experiments.analysis.claims import (
+    FEWEST,
+    Claim,
+    Grounds,
+    by_sign,
+    groups_check,
+    plain,
+    said,
+    share,
+    verdict,
+)
 from experiments.analysis.compare import GAP
 
 
 def adds_claim(g: Grounds) -> Claim | None:
-    """What dense finds of what sparse misses; counter-check: five of each against the first ten of one."""
+    """What dense finds of what sparse misses, against what it finds of all; counter-checks: the same the other way round,
+    and five of each against the first ten of one. (That the better run makes up more of the other's misses than the other
+    way round says only that it is the better.)"""
     dense, sparse = g.names
     d, s = (g.study.systems[name].rank for name in g.names)
     missed = {sparse: (s > 1) & g.where, dense: (d > 1) & g.where}
@@ -19,24 +31,27 @@ def adds_claim(g: Grounds) -> Claim | None:
     rescued = g.bootstrap.mean((d <= 1).astype(float), missed[sparse])
     converse = g.bootstrap.mean((s <= 1).astype(float), missed[dense])
     effect = g.bootstrap.difference(
-        ((d <= 1).astype(float), missed[sparse]), ((s <= 1).astype(float), missed[dense])
+        ((d <= 1).astype(float), missed[sparse]), ((d <= 1).astype(float), g.where)
     )
+    back = g.bootstrap.difference(((s <= 1).astype(float), missed[dense]), ((s <= 1).astype(float), g.where))
     better = sparse if (s <= 10)[g.where].sum() >= (d <= 10)[g.where].sum() else dense
     five = ((d <= 5) | (s <= 5)).astype(float) - (g.study.systems[better].rank <= 10)
     budget = g.bootstrap.mean(five, g.where)
     text = (
         f"Of the {rescued.count:,} questions that {sparse} does not have at rank 1, {dense} has {share(rescued)}; of "
-        f"the {converse.count:,} that {dense} does not have, {sparse} has {share(converse)}. {dense} makes up "
-        f"{by_sign(effect, 'less', 'as much, within chance,', 'more')} of the other's misses, by {said(effect)}."
+        f"the {converse.count:,} that {dense} does not have, {sparse} has {share(converse)}. What {sparse} misses is "
+        f"{by_sign(effect, 'harder', 'no harder and no easier', 'easier')} for {dense} than all questions are, of which it "
+        f"has {plain(float((d <= 1)[g.where].mean()))}: {said(effect)}."
     )
     check = (
-        f"ten passages, five of each, hold the right one {by_sign(budget, 'less', 'no more and no less', 'more')} often "
+        f"the other way round {said(back)}: {verdict(effect, back)}; ten passages, five of each, hold the right one {by_sign(budget, 'less', 'no more and no less', 'more')} often "
         f"than the first ten of {better}, the better alone: {said(budget)}."
     )
     numbers = {
         "dense of sparse's": rescued,
         "sparse of dense's": converse,
-        "difference": effect,
+        "dense, missed - all": effect,
+        "sparse, missed - all": back,
         "budget": budget,
     }
     return Claim("adds", text, effect, check, numbers)
@@ -67,11 +82,13 @@ def where_claim(g: Grounds) -> Claim | None:
     return Claim("where-it-adds", text, effect, check, {"difference": effect, "matched": matched})
 
 
-def fusion_claim(g: Grounds) -> Claim:
+def fusion_claim(g: Grounds) -> Claim | None:
     """The fused run against the better of its two parts."""
     roles = g.study.roles
     assert roles.fused is not None
     where = g.study.both(*g.names, roles.fused)
+    if where.sum() < FEWEST:
+        return None
     better = max(g.names, key=lambda name: g.study.systems[name].metrics[GAP][where].mean())
     rows = {row["group"]: row for row in compare.fusion_table(g.study, 1)}
     (_, both), (_, _), (_, _), (_, neither) = rows.items()
@@ -84,11 +101,13 @@ def fusion_claim(g: Grounds) -> Claim:
     return _stage_claim(g, "fusion", roles.fused, better, f"the better of its parts, {better}", where, text)
 
 
-def rerank_claim(g: Grounds) -> Claim:
+def rerank_claim(g: Grounds) -> Claim | None:
     """The re-ranked run against the run it re-ordered."""
     roles = g.study.roles
     assert roles.reranked is not None and roles.first_stage is not None
     where = g.study.both(roles.reranked, roles.first_stage)
+    if where.sum() < FEWEST:
+        return None
     before, after = (g.study.systems[name] for name in (roles.first_stage, roles.reranked))
     moved = compare.repairs(before.rank, after.rank, where, 1)
     missed = moved["repaired"] + moved["still missed"]
@@ -106,19 +125,17 @@ def rerank_claim(g: Grounds) -> Claim:
 def _stage_claim(
     g: Grounds, name: str, stage: str, base: str, base_words: str, where: np.ndarray, detail: str
 ) -> Claim:
-    """A later stage against an earlier one; counter-checks: at rank 1, and in every fifth of overlap."""
+    """A later stage against an earlier one; counter-checks: at rank 1, and in every group of overlap."""
     change = compare.gap(g.study, stage, base)
     effect = g.bootstrap.mean(change, where)
     first = g.bootstrap.mean(compare.gap(g.study, stage, base, "R@1"), where)
-    fifths = g.bootstrap.means(change, [mask & where for mask in g.features["overlap"].masks])
+    groups = g.bootstrap.means(change, [mask & where for mask in g.features["overlap"].masks])
     values = [g.study.systems[run].metrics[GAP][where].mean() for run in (stage, base)]
     words = by_sign(effect, "is below", "cannot be told from", "is above")
     text = f"{stage} {words} {base_words}: {GAP} {plain(values[0])} against {plain(values[1])}, {said(effect)}. {detail}"
-    below, above = (sum(e.sign == sign for e in fifths) for sign in (-1, 1))
     check = (
-        f"by R@1 {said(first)}: {verdict(effect, first)}; by fifths of overlap, from least to most: "
-        f"{', '.join(number(e.value) for e in fifths)}, above in {above} and below in {below} of {len(fifths)}, by the "
-        "interval."
+        f"by R@1 {said(first)}: {verdict(effect, first)}; by groups of overlap (questions), from least to most: "
+        f"{groups_check(groups, 'below', 'above')}"
     )
-    numbers = {"difference": effect, "R@1": first, **{f"fifth {i}": e for i, e in enumerate(fifths, start=1)}}
+    numbers = {"difference": effect, "R@1": first, **{f"group {i}": e for i, e in enumerate(groups, start=1)}}
     return Claim(name, text, effect, check, numbers)

@@ -7,13 +7,27 @@ from dataclasses import replace
 import numpy as np
 
 from experiments.analysis import compare
-from experiments.analysis.claims import FEWEST, Claim, Grounds, by_sign, number, plain, said, verdict
+from experiments.analysis.claims import (
+    FEWEST,
+    Claim,
+    Grounds,
+    by_sign,
+    groups_check,
+    number,
+    plain,
+    said,
+    verdict,
+)
 from experiments.analysis.compare import GAP
-from experiments.analysis.features import RARE, overlap_bands
+from experiments.analysis.features import BANDS, RARE, overlap_bands
+
+OTHER_BANDS = (2, 3, 4, 8, 10)  # numbers of bands that the claim about matched overlap is tried with as well
 
 
-def gap_claim(g: Grounds) -> Claim:
+def gap_claim(g: Grounds) -> Claim | None:
     dense, sparse = g.names
+    if g.where.sum() < FEWEST:
+        return None
     effect = g.bootstrap.mean(g.gap, g.where)
     at = {name: g.bootstrap.mean(compare.gap(g.study, *g.names, name), g.where) for name in ("R@1", "R@10")}
     values = [g.study.systems[name].metrics[GAP][g.where].mean() for name in g.names]
@@ -27,7 +41,7 @@ def gap_claim(g: Grounds) -> Claim:
 
 
 def overlap_claim(g: Grounds) -> Claim | None:
-    """The gap in the fifth of questions that share most with their passage, against the fifth that shares least."""
+    """The gap in the group of questions that share most with their passage, against the group that shares least."""
     claim = contrast_claim(
         g,
         "overlap",
@@ -122,27 +136,48 @@ def _two_groups(
 def matched_claim(g: Grounds) -> Claim | None:
     """How much of the gap is owed to how often each degree of overlap occurs."""
     dense, sparse = g.names
-    bands = [mask for mask in overlap_bands(g.facts).masks if (mask & g.where).sum() >= FEWEST]
+    bands, dropped = _bands(g, BANDS)
     if len(bands) < 2:
         return None
     raw = g.bootstrap.mean(g.gap, g.where)
-    effect, mix = g.bootstrap.standardised(g.gap, g.where, bands)
+    effect, mix = g.bootstrap.standardised(g.gap, g.where, list(bands.values()))
+    others = {n: _bands(g, n)[0] for n in OTHER_BANDS}
+    with_others = {
+        n: g.bootstrap.standardised(g.gap, g.where, list(masks.values()))[0]
+        for n, masks in others.items()
+        if len(masks) > 1
+    }
     inside = g.bootstrap.means(g.gap, [mask & g.where for mask in g.features["overlap"].masks])
     words = by_sign(effect, f"{dense} is below {sparse}", "neither is ahead", f"{dense} is above {sparse}")
     text = (
-        f"With {len(bands)} bands of lexical overlap counted equally {words}: {said(effect)}, where the questions as "
+        f"With {len(bands)} bands of lexical overlap counted equally, whatever they hold ({_sizes(g, bands)}"
+        f"{f'; left out: {_sizes(g, dropped)}' if dropped else ''}), {words}: {said(effect)}, where the questions as "
         f"they come give {said(raw)}. How often each degree of overlap occurs here "
         f"{by_sign(mix, f'works for {sparse}', 'makes no measurable difference', f'works for {dense}')}: {said(mix)}."
     )
-    below, above = (sum(e.sign == sign for e in inside) for sign in (-1, 1))
-    check = (
-        f"fifth by fifth, from least overlap to most: {', '.join(number(e.value) for e in inside)}; "
-        f"{dense} is below {sparse} in {below} and above it in {above} of {len(inside)}, by the interval."
-    )
-    fifths = {f"fifth {i}": e for i, e in enumerate(inside, start=1)}
-    return Claim(
-        "matched-overlap", text, effect, check, {"matched": effect, "raw": raw, "mix": mix, **fifths}
-    )
+    groups = groups_check(inside, f"{dense} is below {sparse}", "above it")
+    check = f"group by group (questions), from least overlap to most: {groups}"
+    if with_others:
+        check += " With other numbers of bands: " + "; ".join(
+            f"{n} {number(e.value)}, {verdict(effect, e)}" for n, e in with_others.items()
+        )
+        check += "."
+    numbers = {"matched": effect, "raw": raw, "mix": mix}
+    numbers |= {f"group {i}": e for i, e in enumerate(inside, start=1)}
+    numbers |= {f"{n} bands": e for n, e in with_others.items()}
+    return Claim("matched-overlap", text, effect, check, numbers)
+
+
+def _bands(g: Grounds, count: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Bands of overlap by their labels: those with enough questions, and the others."""
+    feature = overlap_bands(g.facts, count)
+    masks = {label: mask & g.where for label, mask in zip(feature.labels, feature.masks, strict=True)}
+    kept = {label: mask for label, mask in masks.items() if mask.sum() >= FEWEST}
+    return kept, {label: mask for label, mask in masks.items() if label not in kept and mask.any()}
+
+
+def _sizes(g: Grounds, bands: dict[str, np.ndarray]) -> str:
+    return ", ".join(f"{label}: {int(mask.sum()):,}" for label, mask in bands.items())
 
 
 def article_claim(g: Grounds) -> Claim | None:

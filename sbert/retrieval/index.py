@@ -2,7 +2,7 @@
 
     embeddings.npy   (N, D) fp32 or fp16, memory-mapped when loaded
     ids.json         N strings, the passage of each row (an id comes again where a passage has several windows)
-    index.json       the model's fingerprint, similarity, N, D, and what the caller wants to remember
+    index.json       the model's fingerprint, similarity, N, D, what the caller wants to remember, and sha256 of all of it
 
 A query encoded by one model says nothing about vectors of another, so an index is opened with the fingerprint of the
 model that will encode the queries, and refused when it is not the one that wrote it.
@@ -27,6 +27,7 @@ from sbert.retrieval.search import SIMILARITIES, Ranking, exact_search, norms_of
 FORMAT = 1  # of index.json
 DTYPES = ("float16", "float32")
 FILES = ("embeddings.npy", "ids.json")
+SEAL = "index_sha256"  # of all else in index.json: the places of the windows are kept there
 ENCODER_FILES = (
     "*.safetensors",
     "pytorch_model*.bin",
@@ -102,6 +103,7 @@ def save_index(
             "dtype": embeddings.dtype.name,
             "facts": dict(facts or {}),
         }
+        about[SEAL] = _seal(about)
         (temporary / "index.json").write_text(to_json(about), encoding="utf8")
 
 
@@ -172,7 +174,14 @@ def _read_about(path: Path) -> dict[str, Any]:
     for key, fits in good.items():
         if not fits:
             raise RunError(f"{path}: {key} {about.get(key)!r} is not what save_index writes")
+    if SEAL in about and about[SEAL] != _seal(about):
+        raise RunError(f"{path}: damaged: it was changed after save_index wrote it")
     return about
+
+
+def _seal(about: Mapping[str, Any]) -> str:
+    """sha256 (hex) of what index.json says, without this."""
+    return hashlib.sha256(to_json({k: v for k, v in about.items() if k != SEAL}).encode()).hexdigest()
 
 
 def _are_hashes(value: Any) -> bool:
