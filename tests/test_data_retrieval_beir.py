@@ -120,7 +120,9 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(data.DataError, match=r"x.zip: no member\(s\) called queries.jsonl"):
         data.load_retrieval(str(tmp_path / "x.zip"))
     (tmp_path / "y.zip").write_bytes(b"<html>")
-    with pytest.raises(data.DataError, match=r"y.zip: not a whole zip or tar.gz archive \(File is not a zip file\)"):
+    with pytest.raises(
+        data.DataError, match=r"y.zip: not a whole zip or tar.gz archive \(File is not a zip file\)"
+    ):
         data.load_retrieval(str(tmp_path / "y.zip"))
 
 

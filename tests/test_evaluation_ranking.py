@@ -69,6 +69,7 @@ def test_first_relevant_document_at_and_below_rank_k() -> None:
 def test_k_above_the_length_and_a_perfect_order() -> None:
     assert set(rank_metrics([3, 2, 0], k=100).values()) == {1.0}
     assert rank_metrics([0, 1], k=100)["ndcg@100"] == pytest.approx(discount(2))
+    assert rank_metrics([1, 1, 0], k=1) == {"mrr@1": 1.0, "ndcg@1": 1.0, "map": 1.0, "map@1": 1.0}
 
 
 def test_nothing_relevant_scores_zero() -> None:

@@ -156,3 +156,12 @@ def test_what_it_refuses(ranked: list, relevant: list, ks: tuple, message: str) 
 
 def test_one_question_alone() -> None:
     assert per_question([["a", "b"]], [{"b": 1}])["mrr@10"].tolist() == [0.5]
+
+
+def test_no_cuts_at_all() -> None:
+    assert set(question_metrics(["a"], {"a": 1}, ks=())) == {"mrr@10", "ndcg@10", "map@100"}
+
+
+def test_the_passage_that_is_ranked_twice_is_named() -> None:
+    with pytest.raises(ValueError, match="passage 'a' is ranked twice"):
+        question_metrics(["c", "a", "a"], {"a": 1})

@@ -349,3 +349,13 @@ def test_margin_mse_by_hand() -> None:
 def test_an_objective_has_to_say_what_it_encodes() -> None:
     with pytest.raises(NotImplementedError):
         Objective().plan(batch())
+
+
+def test_defaults_of_the_publications() -> None:
+    """CoSENT's scale of 20; the paper's triplet margin of 1 (section 3.1)."""
+    features, model = batch(2), encoder()
+    u, v = modelForCoSENTTraining(model).embed(features)
+    by_hand = cosent_loss(F.cosine_similarity(u, v), SCORES, scale=20.0)
+    torch.testing.assert_close(modelForCoSENTTraining(model)(features, SCORES)["loss"], by_hand)
+    a, p, n = (torch.eye(4)[:1] * x for x in (0.0, 3.0, 3.5))
+    assert modelForTripletTraining(model).loss([a, p, n], None)["loss"].item() == pytest.approx(3 - 3.5 + 1)

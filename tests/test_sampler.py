@@ -10,6 +10,7 @@ import pytest
 from data.sampler import (
     SAMPLERS,
     WINDOW,
+    _spread,
     batches_by_topic,
     batches_of_rows,
     batches_without_duplicates,
@@ -237,3 +238,18 @@ def test_mixed_batches_by_topic_need_topics() -> None:
     assert plan == [(0, rows) for rows in batches_by_topic(TOPICS, 32, seed=3, epoch=0)]
     with pytest.raises(ValueError, match="set 0 has no passages"):
         mixed_batches(lengths, 32, seed=3, epoch=0, sampler="topics", topics=[None])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_of_a_key_stand_at_even_distances(seed: int) -> None:
+    """20 passages of 5 questions: from a question to the next of its passage it is 20 rows, round the end as well. The
+    question's own key, which sorts after the passage's, is not the one to go by."""
+    keys = [(f"question {row}", f"passage {row % 20:02}") for row in range(100)]
+    order = _spread(keys, np.random.default_rng(seed))
+    assert sorted(order) == list(range(100))
+    places: dict[int, list[int]] = {}
+    for place, row in enumerate(order):
+        places.setdefault(row % 20, []).append(place)
+    for found in places.values():
+        assert [(b - a) % 100 for a, b in zip(found, [*found[1:], found[0]], strict=True)] == [20] * 5
+    assert [row % 20 for row in order[:20]] != list(range(20)), "each passage starts at a place of its own"
