@@ -111,7 +111,7 @@ def _gap_by_overlap(figure: Any, study: Study, strata: Sequence[Stratum], overla
     right.set(ylabel=f"{study.roles.dense} - {study.roles.sparse}, {GAP}")
     for axes in (left, right):
         axes.set_xticks(places, overlap.labels, rotation=20, fontsize="small")
-        axes.set_xlabel("lexical overlap (groups of like size; equal values stay together)")
+        axes.set_xlabel("lexical overlap, groups of like size")
         axes.grid(alpha=0.3)
 
 
