@@ -235,3 +235,30 @@ def test_an_objective_says_what_it_takes() -> None:
     assert isinstance(DenseRanking(model()), DenseObjective)
     with pytest.raises(ValueError, match="takes questions and passages, got 3 columns"):
         DenseRanking(model()).plan([*FEATURES, FEATURES[0]])
+
+
+def test_matryoshka_of_the_margin_loss_and_of_a_single_dimension() -> None:
+    encoder = model().eval()
+    slices = [
+        DenseMegaBatchMargin(encoder, positive_margin=0.8, negative_margin=0.3, dims=(d,))(FEATURES, ANSWER)[
+            "loss"
+        ]
+        for d in (1, 8)
+    ]
+    together = DenseMegaBatchMargin(encoder, dims=(1, 8))(FEATURES, ANSWER)[
+        "loss"
+    ]  # with the margins of its defaults
+    torch.testing.assert_close(together, sum(slices))
+    with pytest.raises(ValueError, match="dims 0: allowed are 1 to 16"):
+        DenseMegaBatchMargin(encoder, dims=(0,))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_the_gradient_cache_says_how_many_texts_go_at_a_time(rows: int) -> None:
+    plan = DenseRanking(model()).plan(FEATURES, rows)
+    widest = [max(len(part["input_ids"]) for part in chunks.parts) for _, chunks in plan]
+    assert widest == [
+        min(rows, 3),
+        min(rows, 2 if rows == 3 else 4),
+    ]  # four passages in two parts are two and two
+    assert sum(len(part["input_ids"]) for _, chunks in plan for part in chunks.parts) == 7
