@@ -43,9 +43,20 @@ def main(argv: list[str]) -> int:
             print(f"train.py: {error}: saved; {again} continues", file=sys.stderr)
         return 128 + error.signum
     except (RunError, DataError) as error:
-        who = "" if ranks.is_first() else f"process {ranks.rank()}: "
-        print(f"train.py: error: {who}{error}", file=sys.stderr)
+        return _say(str(error))
+    except BrokenPipeError:  # whoever read the output has gone; nothing more can be said there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a path that may not be looked at, a name too long, no room for what is printed
+        return _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+    except UnicodeEncodeError as error:
+        return _say(f"{error.object!a} cannot be written in {error.encoding}")
+
+
+def _say(message: str) -> int:
+    who = "" if ranks.is_first() else f"process {ranks.rank()}: "
+    print(f"train.py: error: {who}{message}", file=sys.stderr)
+    return 1
 
 
 def prepare(flags: Flags) -> "tuple[torch.device, str]":
@@ -205,7 +216,13 @@ def score_before(
     if getattr(model, "fresh", None):
         return {}  # the scores of a head that has learned nothing say nothing
     if flags.resume and distributed.from_first(path.exists()):
-        return {k: float("nan") if v is None else v for k, v in read_json(path).items()}
+        stored = read_json(path)
+        wrong = next((k for k, v in stored.items() if v is not None and type(v) not in (int, float)), None)
+        if wrong is not None:
+            raise RunError(
+                f"{path}: {wrong} is {stored[wrong]!r}, not a number: remove the file to score the start anew"
+            )
+        return {k: float("nan") if v is None else v for k, v in stored.items()}
     metrics = evaluate(model, sets, **scoring_options(flags, precision))
     run.write(path, metrics)
     return metrics
@@ -276,6 +293,8 @@ def check_same_data(run: "RunDirectory", hashes: dict[str, str]) -> None:
     from sbert.jsonfile import read_json
 
     stored = read_json(run.config_path).get("data", {})
+    if not isinstance(stored, dict):
+        raise RunError(f"{run.config_path}: data {stored!r} is not what a run writes")
     for name, sha in hashes.items():
         if stored.get(name, sha) != sha:
             raise RunError(

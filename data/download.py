@@ -15,7 +15,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse, IncompleteRead
@@ -238,15 +237,13 @@ def read_member(archive: Path, name: str, shown: str | None = None) -> bytes:
         if zipfile.is_zipfile(archive) or archive.suffix == ".zip":
             return _zip_member(archive, name, shown)
         return _tar_member(archive, name, shown)
+    except DataError:
+        raise
     except (
-        OSError,
-        EOFError,
-        zlib.error,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-    ) as error:
-        raise DataError(f"{shown}: not a whole zip or tar.gz archive ({error})") from error
+        Exception
+    ) as error:  # the readers of zip and tar have a dozen kinds: encryption, names, LZMA, sparse files
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise DataError(f"{shown}: not a whole zip or tar.gz archive ({reason})") from error
 
 
 def _zip_member(archive: Path, name: str, shown: str) -> bytes:
@@ -260,6 +257,8 @@ def _tar_member(archive: Path, name: str, shown: str) -> bytes:
     with tarfile.open(archive, "r:gz") as file:
         members = {member.name: member for member in file.getmembers() if member.isfile()}
         chosen = _choose(name, list(members), shown)
+        if members[chosen].issparse():
+            raise DataError(f"{shown}/{chosen}: a sparse file, which is not read")
         stream = file.extractfile(members[chosen])
         if stream is None:
             raise DataError(f"{shown}/{chosen}: not a plain file")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.files import write_text_atomically
+from data.files import atomic_path, write_text_atomically
 from experiments.bench_report import speed_page
 from experiments.rows import TABLES, source_of
 from experiments.rows.records import RECORDS, Cell, Seeds, cell, command, measured, read
@@ -242,7 +242,8 @@ def draw(table: Table, path: Path, records: Path = RECORDS) -> bool:
     axes.axline((min(both), min(both)), slope=1, color="gray", linewidth=0.8)
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
     return True
 
 

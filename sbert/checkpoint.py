@@ -96,6 +96,12 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
             "remove this folder to resume from the checkpoint before it"
         )
     try:
-        return torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+        state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # pickles other than of tensors, and whatever else is no checkpoint of ours
-        raise RunError(f"{path}/state.pt: not a checkpoint: {str(error).splitlines()[0]}") from None
+        reason = (
+            str(error).splitlines()[0].partition(" (1) ")[0]
+        )  # torch goes on with advice to load it all the same
+        raise RunError(f"{path}/state.pt: not a checkpoint: {reason}") from None
+    if not isinstance(state, dict) or not isinstance(state.get("progress"), dict):
+        raise RunError(f"{path}/state.pt: not a checkpoint: no progress in it")
+    return state

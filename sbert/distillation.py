@@ -24,6 +24,7 @@ from data import DataSet
 from data.files import atomic_path, sha256_of
 from data.locate import cache
 from heads.embedding import Normalize
+from sbert import distributed
 from sbert.encoder import find_model
 from sbert.errors import RunError
 from sbert.model import modelWithPooling
@@ -93,7 +94,10 @@ def teacher_vectors(name: str, teacher: modelWithPooling, texts: Sequence[str]) 
     for text in texts:
         key.update(b"\0" + text.encode())
     path = cache(None) / "teachers" / f"{key.hexdigest()[:32]}.npy"
-    if _stored(path, (len(texts), teacher.width)) is None:
+    missing = _stored(path, (len(texts), teacher.width)) is None
+    if distributed.most(
+        int(missing)
+    ):  # encoding is work of all processes, also where one has a cache of its own
         log.info("%s embeds %s texts, kept in %s", name, f"{len(texts):,}", path)
         try:
             _embed(path, teacher, texts)
@@ -116,10 +120,13 @@ def _stored(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
 
 def _embed(path: Path, teacher: modelWithPooling, texts: Sequence[str]) -> None:
     with atomic_path(path) as temporary:
-        out = np.lib.format.open_memmap(temporary, "w+", np.float32, (len(texts), teacher.width))
-        for start in range(0, len(texts), CHUNK):
-            out[start : start + CHUNK] = teacher.encode(texts[start : start + CHUNK], progress=True)
-        out.flush()
+        # not through a memory map: on a full disk that is a signal, no error
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(texts), teacher.width)}
+        with temporary.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, len(texts), CHUNK):
+                vectors = teacher.encode(texts[start : start + CHUNK], progress=True)
+                file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
 
 
 @dataclass

@@ -123,9 +123,12 @@ class RunDirectory:
     def note_resume(self, **facts: Any) -> None:
         """Adds to config.json that the run was gone on with, and by what: another commit or processor may round otherwise."""
         config = read_json(self.config_path)
+        earlier = config.get("resumed", [])
+        if not isinstance(earlier, list):
+            raise RunError(f"{self.config_path}: resumed {earlier!r} is not a list")
         self.write(
             self.config_path,
-            {**config, "resumed": [*config.get("resumed", ()), {**facts, "environment": environment()}]},
+            {**config, "resumed": [*earlier, {**facts, "environment": environment()}]},
         )
 
     def latest_checkpoint(self) -> Path | None:
@@ -151,6 +154,8 @@ def stored_flags(run: RunDirectory, flags: Flags, given: set[str]) -> Flags:
     if stored.get("eval_only"):
         raise RunError(f"--resume {run.path}: that run only evaluated; there is no training to continue")
     processes = read_json(run.config_path).get("processes", 1)
+    if type(processes) is not int:
+        raise RunError(f"{run.config_path}: processes {processes!r} is not a number")
     if processes != ranks.count():
         how = f"torchrun --nproc-per-node {processes} train.py" if processes > 1 else "python train.py"
         raise UsageError(
@@ -164,15 +169,29 @@ def stored_flags(run: RunDirectory, flags: Flags, given: set[str]) -> Flags:
                 f"--resume {run.path}: --{name.replace('_', '-')} was {stored.get(name)!r} and is now "
                 f"{getattr(flags, name)!r}; a resumed run keeps its flags (start a new --output-dir)"
             )
-    resumed = Flags(
-        **{
-            **{k: v for k, v in stored.items() if k in known},
-            **{name: getattr(flags, name) for name in given & FREE_ON_RESUME},
-        }
-    )
+    kept = {k: v for k, v in stored.items() if k in known}
+    resumed = Flags(**{**kept, **{name: getattr(flags, name) for name in given & FREE_ON_RESUME}})
+    check_stored(run.config_path, resumed)
     resumed.resume, resumed.output_dir = flags.resume, str(run.path)
     resumed.precision = read_json(run.config_path).get("precision", resumed.precision)  # what auto meant then
     return resumed
+
+
+def check_stored(path: Path, flags: Flags) -> None:
+    """Raises RunError for a value that no command line gives: somebody has written into config.json."""
+    for f in fields(Flags):
+        value, meta = getattr(flags, f.name), f.metadata
+        default = f.default_factory() if callable(f.default_factory) else f.default
+        many = bool(meta.get("nargs"))
+        kind = bool if default is False else meta.get("type", str)
+        allowed = (int, float) if kind is float else (kind,)
+        fits = value is None and default is None
+        fits |= many and isinstance(value, list) and all(type(one) in allowed for one in value)
+        fits |= not many and type(value) in allowed
+        if fits and meta.get("choices") and value is not None:
+            fits = all(one in meta["choices"] for one in (value if many else [value]))
+        if not fits:
+            raise RunError(f"{path}: {f.name} {value!r} is not what train.py writes")
 
 
 def set_up_logging() -> None:

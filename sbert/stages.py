@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from sbert import ranks
 from sbert.build import Model, build_objective, build_source
 from sbert.checkpoint import load_checkpoint
+from sbert.curves import Curves
 from sbert.dense_source import DenseSource
 from sbert.errors import RunError
 from sbert.evaluation import evaluate_objective
@@ -35,17 +35,7 @@ def run_stages(
     first_update = history[-1]["last_update"] if history else 0
     writes = ranks.is_first()
     purge_step = (first_update + resume["progress"]["update"] + 1) if resume else None
-    writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=purge_step) if writes else None
-
-    def scalars(numbers: dict[str, float], update: int) -> None:
-        assert writer is not None
-        try:
-            for name, value in numbers.items():
-                if "/confusion/" not in name:
-                    writer.add_scalar(name, value, update)
-        except OSError as error:
-            raise RunError(f"{run.path}/tensorboard: cannot be written: {error.strerror or error}") from None
-
+    curves = Curves(run.path / "tensorboard", purge_step) if writes else None
     for stage in stages:
         model.facts["trained_on"] = [
             *model.facts.get("trained_on", []),
@@ -67,12 +57,12 @@ def run_stages(
             first_update=first_update,
             earlier=history,
             resume=resume if resumes else None,
-            scalars=scalars if writes else None,
+            scalars=curves.add if curves else None,
         )
         first_update += progress.update
         history = [*history, _summary(stage, progress, first_update)]
-    if writer:
-        writer.close()
+    if curves:
+        curves.close()
     return history
 
 
@@ -132,10 +122,18 @@ def trained_names(dataset: AnySet) -> list[str]:
     if is_registered(dataset):
         return [dataset.key]
     names = [f"local:{dataset.key}"]
-    for path in dataset.files:
-        info = Path(f"{path}.info.json")
-        mined = read_json(info).get("data", {}).get("set") if info.is_file() else None
-        names += [mined] if isinstance(mined, str) else []
+    for path, sha256 in dataset.files.items():
+        path_of_info = Path(f"{path}.info.json")
+        if not path_of_info.is_file():
+            continue
+        info = read_json(path_of_info)
+        mined = info["data"].get("set") if isinstance(info.get("data"), dict) else None
+        if not isinstance(mined, str):
+            continue
+        if info.get("sha256") != sha256:
+            log.warning("%s is of another file: which set this one was mined from is not known", path_of_info)
+            continue
+        names.append(mined)
     return names
 
 

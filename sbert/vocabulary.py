@@ -10,6 +10,7 @@ tokens (sbert/new_vocabulary.py). vocabulary.json beside the weights says what i
 import argparse
 import gzip
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ def _lines(path: Path) -> list[str]:
             gzip.open(path, "rt", encoding="utf8") if path.suffix == ".gz" else path.open(encoding="utf8")
         ) as file:
             return [line for line in map(str.strip, file) if line]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from None
 
 
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> "tuple[modelWithPooling, dict[str, Any]]":
     assert model.tokenizer is not None
     known = model.tokenizer.get_vocab()
     tokens = new_vocabulary.merged(known, learned, model.tokenizer.all_special_tokens, args.mode)
-    if len(tokens) == len(known) and args.mode == "extend":
+    if not learned or (args.mode == "extend" and len(tokens) == len(known)):
         raise RunError(f"--data {' '.join(args.data)}: no new word in {len(texts):,} texts")
     rows = new_vocabulary.renew(model, tokens, args.init, seed=args.seed, translations=pairs)
     facts = {"texts": len(texts), "tokens": len(tokens), "init": args.init, "rows": rows}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -251,3 +253,26 @@ def test_default_cache_is_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SBERT_CACHE", "/somewhere")
     assert locate.cache(None) == Path("/somewhere")
     assert locate.cache("/given") == Path("/given")
+
+
+def test_an_encrypted_zip_and_a_name_that_is_no_text(tmp_path: Path) -> None:
+    content = bytearray(zipped({"a.csv": b"x" * 50}))
+    for at in (content.index(b"PK\x03\x04") + 6, content.index(b"PK\x01\x02") + 8):
+        content[at] |= 1
+    (tmp_path / "locked.zip").write_bytes(content)
+    named = zipped({"caf\u00e9.csv": b"x"}).replace("caf\u00e9".encode(), b"caf\xff\xff")
+    (tmp_path / "named.zip").write_bytes(named)
+    for name in ("locked.zip", "named.zip"):
+        with pytest.raises(data.DataError, match=rf"{name}: not a whole zip or tar.gz archive") as caught:
+            read_member(tmp_path / name, "a.csv")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_sparse_file_is_not_unfolded(tmp_path: Path) -> None:
+    """A few hundred bytes that say they are 2^50 long."""
+    info = tarfile.TarInfo("a.csv")
+    info.pax_headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**50), "GNU.sparse.name": "a.csv"}
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(info, io.BytesIO())
+    with pytest.raises(data.DataError, match=r"x.tar.gz/a.csv: a sparse file, which is not read"):
+        read_member(tmp_path / "x.tar.gz", "a.csv")

@@ -317,3 +317,26 @@ def test_own_files_named_alike_keep_both_hashes(tmp_path: Path, monkeypatch: pyt
 def test_own_file_missing(tmp_path: Path) -> None:
     with pytest.raises(data.DataError, match=r"nothing.tsv: cannot be read \(No such file"):
         data.load(str(tmp_path / "nothing.tsv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.tsv", "sentence1\tsentence2\tscore\tscore\na\tb\t1\t0\n", "x.tsv:1: column 'score' stands twice"),
+        ("x.csv", "score,sentence1,sentence2,score\n1,a,b,0\n", "x.csv:1: column 'score' stands twice"),
+        ("x.tsv", "sentence1\tsentence2\tscore\na\tb\t0_1\n", "x.tsv:2: score '0_1' is not a "),
+    ],
+)
+def test_columns_and_numbers_that_can_be_read_in_two_ways(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf8")
+    with pytest.raises(data.DataError, match=message):
+        data.load(str(tmp_path / name), None)
+
+
+def test_a_long_text_in_a_csv(tmp_path: Path) -> None:
+    long = "word " * 40_000
+    (tmp_path / "x.csv").write_text(f"sentence1,sentence2,score\n{long},b,0.5\n", encoding="utf8")
+    (example,) = data.load(str(tmp_path / "x.csv"), None).examples
+    assert example.texts[0] == long.strip()

@@ -12,6 +12,7 @@ import pytest
 import torch
 from train_process import SMALL, TrainRunner, said
 
+from data.files import sha256_of
 from sbert.model import modelWithPooling
 from sbert.towers import TwoTowers, load_bi_encoder
 
@@ -248,12 +249,18 @@ def test_a_model_remembers_what_its_negatives_were_mined_from(
 ) -> None:
     rows = [{"query": f"who {i}", "positive": f"the cat {i}", "negative": "a dog"} for i in range(4)]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
-    (tmp_path / "m.jsonl.info.json").write_text(json.dumps({"data": {"set": "squad-train"}}), encoding="utf8")
-    result = run_train(
-        "--model", tiny_model_dir, *SMALL, "--train-data", "m.jsonl", "--eval-data", "--output-dir", "run"
-    )
-    assert result.code == 0, result.stderr
-    assert load_bi_encoder(tmp_path / "run/model").facts["trained_on"] == ["local:m", "squad-train"]
+    flags = ("--model", tiny_model_dir, *SMALL, "--train-data", "m.jsonl", "--eval-data", "--output-dir")
+    info = {"data": {"set": "squad-train"}, "sha256": sha256_of(tmp_path / "m.jsonl")}
+    for run, found, known in (
+        ("run", info, ["local:m", "squad-train"]),
+        ("other", info | {"sha256": "00"}, ["local:m"]),  # as a kill between the two files leaves it
+        ("none", {"data": []}, ["local:m"]),
+    ):
+        (tmp_path / "m.jsonl.info.json").write_text(json.dumps(found), encoding="utf8")
+        result = run_train(*flags, run)
+        assert result.code == 0, result.stderr
+        assert load_bi_encoder(tmp_path / run / "model").facts["trained_on"] == known
+        assert ("m.jsonl.info.json is of another file" in result.stderr) == (run == "other")
 
 
 def test_a_slice_wider_than_the_embedding(run_train: TrainRunner, tiny_model_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -165,3 +166,72 @@ def test_a_full_disk(run_train: TrainRunner, tiny_model_dir: Path, small_disk: P
     line = said(run_train("--model", tiny_model_dir, *SMALL, "--output-dir", small_disk / "run"), 1)
     assert re.search(r"No space left|cannot be|failed", line)
     assert (small_disk / "earlier").read_text() == "kept"
+
+
+def test_a_name_too_long(run_train: TrainRunner, tiny_model_dir: Path) -> None:
+    for flag in ("--output-dir", "--resume"):
+        flags = () if flag == "--resume" else ("--model", tiny_model_dir, *SMALL)
+        line = said(run_train(*flags, flag, "x" * 300), 1)
+        assert line.startswith("x" * 300) and line.endswith(": File name too long")
+
+
+def test_a_teachers_vectors_on_a_full_disk(
+    run_train: TrainRunner, tiny_model_dir: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    """A file that is mapped into memory would end the process by a signal where the disk has no room for a page."""
+    (small_disk / "cache").mkdir()
+    (tmp_path / "cache").symlink_to(small_disk / "cache")
+    rows = "".join(f"sentence {i}\tsatz {i}\n" for i in range(3000))
+    (tmp_path / "mine.tsv").write_text(f"source\ttarget\n{rows}", encoding="utf8")
+    fill(small_disk, 65_536)
+    flags = (
+        "--objective",
+        "distill",
+        "--teacher",
+        tiny_model_dir,
+        "--train-data",
+        "mine.tsv",
+        "--dev-data",
+        "--eval-data",
+    )
+    line = said(run_train("--model", tiny_model_dir, *flags, "--select-on", "last", "--output-dir", "run"), 1)
+    assert re.search(r"cache/teachers/.*: cannot be written: No space left", line)
+    assert not [path for path in (small_disk / "cache").rglob("*") if path.is_file()]
+
+
+CHANGED = {
+    "epochs": (["flags", "epochs"], "x", "epochs 'x' is not what train.py writes"),
+    "lr": (["flags", "lr"], ["a"], r"lr ['a'] is not what train.py writes"),
+    "train_data": (["flags", "train_data"], None, "train_data None is not"),
+    "pooling": (["flags", "pooling"], "zz", "pooling 'zz' is not"),
+    "seed": (["flags", "seed"], 1.5, "seed 1.5 is not"),
+    "processes": (["processes"], "2", "processes '2' is not a number"),
+    "data": (["data"], [1], "data [1] is not what a run writes"),
+    "resumed": (["resumed"], 5, "resumed 5 is not a list"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_a_configuration_that_somebody_wrote_into(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path, case: str
+) -> None:
+    assert run_train("--model", tiny_model_dir, *SMALL, "--output-dir", "run").code == 0
+    path = tmp_path / "run/config.json"
+    config = json.loads(path.read_text(encoding="utf8"))
+    keys, value, message = CHANGED[case]
+    place = config
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    path.write_text(json.dumps(config), encoding="utf8")
+    assert message in said(run_train("--resume", "run"), 1)
+
+
+def test_scores_of_the_start_that_are_no_numbers(
+    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    assert run_train("--model", tiny_model_dir, *SMALL, "--output-dir", "run").code == 0
+    (tmp_path / "run/before.json").write_text('{"stsb/spearman_cosine": "high"}', encoding="utf8")
+    assert "before.json: stsb/spearman_cosine is 'high', not a number" in said(
+        run_train("--resume", "run"), 1
+    )

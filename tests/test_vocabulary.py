@@ -263,6 +263,12 @@ WRONG = {
     "no file": (["--data", "gone.txt"], 1, "gone.txt"),
     "nothing new": (["--data", "english.txt"], 1, "english.txt: no new word in 1 texts"),
     "not UTF-8": (["--data", "latin.txt"], 1, "latin.txt: cannot be read: "),
+    "a torn gzip": (["--data", "torn.txt.gz"], 1, "torn.txt.gz: cannot be read: "),
+    "nothing to learn from": (
+        ["--data", "dot.txt", "--mode", "replace"],
+        1,
+        "dot.txt: no new word",
+    ),
 }
 
 
@@ -277,6 +283,8 @@ def test_what_is_wrong_in_one_line(
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "english.txt", "the cat")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    (tmp_path / "torn.txt.gz").write_bytes(gzip.compress(b"the cat sat\n" * 99)[:-12])
+    write(tmp_path, "dot.txt", "\x01")
     words, code, said = WRONG[case]
     assert main([*words, "--model", str(start), "--output", "out"]) == code
     error = capsys.readouterr().err

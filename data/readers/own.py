@@ -31,6 +31,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,12 +70,13 @@ def _tsv(raw: Raw) -> Iterator[tuple[int, dict[str, Any]]]:
     names: list[str] | None = None
     for line, cells in raw.rows(1, "a header"):
         if names is None:
-            names = [cell.strip() for cell in cells]
+            names = _header(raw, line, cells)
             continue
         yield line, _named(raw, line, names, cells)
 
 
 def _csv(raw: Raw) -> Iterator[tuple[int, dict[str, Any]]]:
+    csv.field_size_limit(sys.maxsize)  # a text may be long; the whole file is in memory anyway
     reader = csv.reader(io.StringIO(raw.text(), newline=""), strict=True)
     names: list[str] | None = None
     try:
@@ -82,11 +84,19 @@ def _csv(raw: Raw) -> Iterator[tuple[int, dict[str, Any]]]:
             if not cells:
                 continue  # blank line
             if names is None:
-                names = [cell.strip() for cell in cells]
+                names = _header(raw, reader.line_num, cells)
                 continue
             yield reader.line_num, _named(raw, reader.line_num, names, cells)
     except csv.Error as error:
         raw.fail(reader.line_num, f"not CSV ({error})")
+
+
+def _header(raw: Raw, line: int, cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raw.fail(line, f"column {short(twice)} stands twice in the header")
+    return names
 
 
 def _named(raw: Raw, line: int, names: list[str], cells: list[str]) -> dict[str, Any]:
@@ -253,6 +263,8 @@ def _number(raw: Raw, place: Place, name: str, value: object, low: float) -> flo
     allowed = "a finite number" + ("" if low == -math.inf else f" >= {low:g}")
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError
+        if isinstance(value, str) and "_" in value:  # 0_1 is a number to Python alone
             raise ValueError
         number = float(value)
     except (ValueError, OverflowError):  # not a number; an integer beyond every float

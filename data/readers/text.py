@@ -171,6 +171,8 @@ def score(raw: Raw, place: Place, value: object, low: float, high: float, advice
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ValueError
+        if isinstance(value, str) and "_" in value:  # 0_1 is a number to Python alone
+            raise ValueError
         number = float(value)
     except ValueError:
         raw.fail(place, f"score {short(value)} is not a number in {low:g}..{high:g}{advice}")

@@ -181,7 +181,9 @@ def _read_about(path: Path) -> dict[str, Any]:
 
 def _seal(about: Mapping[str, Any]) -> str:
     """sha256 (hex) of what index.json says, without this."""
-    return hashlib.sha256(to_json({k: v for k, v in about.items() if k != SEAL}).encode()).hexdigest()
+    return hashlib.sha256(
+        to_json({k: v for k, v in about.items() if k != SEAL}).encode("utf8", "surrogatepass")
+    ).hexdigest()
 
 
 def _are_hashes(value: Any) -> bool:
