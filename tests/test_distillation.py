@@ -348,3 +348,19 @@ def test_defaults_of_parallel_sets() -> None:
     flags, _ = parse(["--train-data", "tatoeba", "stsb-ko-en", "--teacher", "minilm"])
     assert objectives_of(flags) == ["distill", "distill"] and eval_names(flags) == ["tatoeba", "stsb-ko-en"]
     assert replace(flags).teacher == "minilm"
+
+
+def test_vectors_are_computed_by_all_where_one_process_lacks_them(
+    unit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoding is shared work: a process that went on with its own cache would be waited for for ever."""
+    monkeypatch.setenv("SBERT_CACHE", str(tmp_path / "cache"))
+    teacher, calls = modelWithPooling.from_pretrained(unit), []
+    encode = teacher.encode
+    monkeypatch.setattr(
+        teacher, "encode", lambda texts, **more: calls.append(len(texts)) or encode(texts, **more)
+    )
+    first = np.array(teacher_vectors(str(unit), teacher, ["a", "b"]))
+    assert np.array_equal(teacher_vectors(str(unit), teacher, ["a", "b"]), first) and calls == [2]
+    monkeypatch.setattr("sbert.distillation.distributed.most", lambda missing: 1)
+    assert np.array_equal(teacher_vectors(str(unit), teacher, ["a", "b"]), first) and calls == [2, 2]

@@ -51,7 +51,7 @@ from sbert.flag_checks import parse
 from sbert.flags import Flags
 from sbert.model import modelWithPooling
 from sbert.retrieval.dense import load_pool
-from sbert.retrieval.index import load_index
+from sbert.retrieval.index import SEAL, load_index
 from sbert.retrieval.trec import read_run
 from sbert.run import RunDirectory, stored_flags
 from sbert.shards import read_shards
@@ -158,15 +158,34 @@ def _argv(feed: Feed, draw: random.Random) -> list[str]:
 
 def _archive(feed: Feed, draw: random.Random) -> bytes:
     packed = io.BytesIO()
-    name = draw.choice(("set/member.txt", "../member.txt", "/member.txt", "member.txt", "other"))
+    name = draw.choice(
+        ("set/member.txt", "../member.txt", "/member.txt", "member.txt", "other", "caf\u00e9/member.txt")
+    )
     if draw.random() < 0.5:
-        with zipfile.ZipFile(packed, "w") as file:
+        how = draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+        with zipfile.ZipFile(packed, "w", how) as file:
             file.writestr(name, LINES)
-    else:
-        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-            info = tarfile.TarInfo(name)
-            info.size = len(LINES)
-            tar.addfile(info, io.BytesIO(LINES))
+        content = bytearray(packed.getvalue())
+        if draw.random() < 0.1:  # "encrypted", in both of its headers
+            for at in (content.index(b"PK\x03\x04") + 6, content.index(b"PK\x01\x02") + 8):
+                content[at] |= 1
+        return read_member(feed.file(draw, "a.bin", bytes(content)), "member.txt")
+    with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo(name)
+        info.size = len(LINES)
+        if draw.random() < 0.3:
+            keys = (
+                "GNU.sparse.map",
+                "GNU.sparse.size",
+                "GNU.sparse.realsize",
+                "GNU.sparse.major",
+                "path",
+                "size",
+            )
+            info.pax_headers = {
+                draw.choice(keys): draw.choice(("0,0", "a,b", "zz", "1", "-1", str(2**50))) for _ in "ab"
+            }
+        tar.addfile(info, io.BytesIO(LINES))
     return read_member(feed.file(draw, "a.bin", packed.getvalue()), "member.txt")
 
 
@@ -195,6 +214,8 @@ def whole_directories(model: Path, scratch: Path) -> dict[str, dict[str, bytes]]
     rows = np.eye(2, 4, dtype=np.float32)
     pool = DensePool(rows, ["one", "two"], np.arange(2), "cosine")
     save_pool(scratch / "index", pool, [("a", "one"), ("b", "two")], "f" * 64, {})
+    about = scratch / "index/index.json"  # without its own hash, by which alone every damage would be noticed
+    about.write_text(json.dumps({k: v for k, v in json.loads(about.read_text()).items() if k != SEAL}))
     encode_corpus(
         lambda texts: rows[: len(texts)], [("a", "x"), ("b", "y")], scratch / "shards", {"fingerprint": "f"}
     )
