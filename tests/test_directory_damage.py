@@ -261,3 +261,20 @@ def test_without_the_package_the_hub_is_asked(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert modelWithPooling.from_pretrained("minilm").width == WIDTH
     assert asked == [encoder.MINILM_HUB_ID]
+
+
+def test_weights_of_more_layers_and_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "bert", "bert")
+    config = (folder / "config.json").read_text(encoding="utf8")
+    edit(folder / "config.json", lambda value: value.update(num_hidden_layers=1))
+    with pytest.raises(
+        RunError, match=r"its config\.json describes fewer layers than the weights have: .*layer\.1\."
+    ):
+        modelWithPooling.from_pretrained(folder)
+    (folder / "config.json").write_text(config, encoding="utf8")
+    weights = load_file(folder / "model.safetensors")
+    name = sorted(weights)[3]
+    weights[name].view(-1)[0] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(RunError, match=r"the weights hold numbers that are not finite, .* the first"):
+        modelWithPooling.from_pretrained(folder)
