@@ -212,11 +212,8 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("case", CHANGED)
-def test_a_configuration_that_somebody_wrote_into(
-    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path, case: str
-) -> None:
-    assert run_train("--model", tiny_model_dir, *SMALL, "--output-dir", "run").code == 0
-    path = tmp_path / "run/config.json"
+def test_a_configuration_that_somebody_wrote_into(run_train: TrainRunner, run: Path, case: str) -> None:
+    path = run / "config.json"
     config = json.loads(path.read_text(encoding="utf8"))
     keys, value, message = CHANGED[case]
     place = config
@@ -227,11 +224,6 @@ def test_a_configuration_that_somebody_wrote_into(
     assert message in said(run_train("--resume", "run"), 1)
 
 
-def test_scores_of_the_start_that_are_no_numbers(
-    run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path
-) -> None:
-    assert run_train("--model", tiny_model_dir, *SMALL, "--output-dir", "run").code == 0
-    (tmp_path / "run/before.json").write_text('{"stsb/spearman_cosine": "high"}', encoding="utf8")
-    assert "before.json: stsb/spearman_cosine is 'high', not a number" in said(
-        run_train("--resume", "run"), 1
-    )
+def test_scores_of_the_start_that_are_no_numbers(run_train: TrainRunner, run: Path) -> None:
+    (run / "before.json").write_text('{"stsb/spearman_cosine": "high"}', encoding="utf8")
+    assert "before.json: stsb/spearman_cosine is 'high', not a number" in said(run_train("--resume", "run"), 1)
