@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -334,3 +335,32 @@ def test_defaults_are_the_papers() -> None:
     assert (plain.accumulation, plain.cache_rows, plain.max_updates, plain.patience) == (1, 0, 0, 0)
     assert (plain.select_on, plain.init_scale, plain.max_grad_norm) == (None, 65536.0, 1.0)
     assert Progress() == Progress(0, 0, None, 0, 0, 0, 0, 0.0, [], [])
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_what_is_logged_is_the_mean_of_the_updates_since(accumulation: int) -> None:
+    """Loss and gradient norm of three updates together are the mean of the three alone; each loss the mean over its rows."""
+    logged: dict[int, list[dict[str, float]]] = {}
+    for steps in (1, 3):
+        encoder = Encoder(0.0)
+        s = source(encoder)
+        logged[steps] = []
+        still = {
+            "lr": 1e-30,
+            "head_lr": 1e-30,
+            "weight_decay": 0.0,
+            "epochs": 1,
+            "accumulation": accumulation,
+        }
+        settings = replace(SETTINGS, log_steps=steps, **still)  # type: ignore[arg-type]
+        fit(encoder, [s], settings, scalars=lambda numbers, update, to=logged[steps]: to.append(numbers))
+    plan = [rows for _, rows in settings.batches([s], 0)]
+    rows_of = [list(chain(*plan[i : i + accumulation])) for i in range(0, len(plan), accumulation)]
+    for numbers, rows in zip(logged[1], rows_of, strict=True):
+        batch = s.batch(rows, CPU)
+        with torch.no_grad():
+            loss = s.objective(batch.features, batch.answer)["loss"].item()
+        assert numbers["train/loss"] == pytest.approx(loss, rel=1e-4)
+    for name in ("train/loss", "train/grad_norm"):
+        first = [numbers[name] for numbers in logged[1][:3]]
+        assert logged[3][0][name] == pytest.approx(sum(first) / 3, rel=1e-5)

@@ -226,4 +226,6 @@ def test_a_configuration_that_somebody_wrote_into(run_train: TrainRunner, run: P
 
 def test_scores_of_the_start_that_are_no_numbers(run_train: TrainRunner, run: Path) -> None:
     (run / "before.json").write_text('{"stsb/spearman_cosine": "high"}', encoding="utf8")
-    assert "before.json: stsb/spearman_cosine is 'high', not a number" in said(run_train("--resume", "run"), 1)
+    assert "before.json: stsb/spearman_cosine is 'high', not a number" in said(
+        run_train("--resume", "run"), 1
+    )
