@@ -239,9 +239,8 @@ def read_member(archive: Path, name: str, shown: str | None = None) -> bytes:
         return _tar_member(archive, name, shown)
     except DataError:
         raise
-    except (
-        Exception
-    ) as error:  # the readers of zip and tar have a dozen kinds: encryption, names, LZMA, sparse files
+    except Exception as error:
+        # the readers of zip and tar have a dozen kinds: encryption, names, LZMA, sparse files
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise DataError(f"{shown}: not a whole zip or tar.gz archive ({reason})") from error
 

@@ -98,9 +98,8 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # pickles other than of tensors, and whatever else is no checkpoint of ours
-        reason = (
-            str(error).splitlines()[0].partition(" (1) ")[0]
-        )  # torch goes on with advice to load it all the same
+        # torch goes on with advice to load it all the same
+        reason = str(error).splitlines()[0].partition(" (1) ")[0]
         raise RunError(f"{path}/state.pt: not a checkpoint: {reason}") from None
     if not isinstance(state, dict) or not isinstance(state.get("progress"), dict):
         raise RunError(f"{path}/state.pt: not a checkpoint: no progress in it")

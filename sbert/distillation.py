@@ -95,9 +95,8 @@ def teacher_vectors(name: str, teacher: modelWithPooling, texts: Sequence[str]) 
         key.update(b"\0" + text.encode())
     path = cache(None) / "teachers" / f"{key.hexdigest()[:32]}.npy"
     missing = _stored(path, (len(texts), teacher.width)) is None
-    if distributed.most(
-        int(missing)
-    ):  # encoding is work of all processes, also where one has a cache of its own
+    # encoding is work of all processes, also where one has a cache of its own
+    if distributed.most(int(missing)):
         log.info("%s embeds %s texts, kept in %s", name, f"{len(texts):,}", path)
         try:
             _embed(path, teacher, texts)

@@ -34,7 +34,7 @@ def parse(argv: Sequence[str]) -> tuple[Flags, set[str]]:
 def check(flags: Flags, given: set[str]) -> None:
     """Everything that can be known to be wrong before a file is opened. Raises UsageError."""
     for f in fields(Flags):
-        _check_value("--" + f.name.replace("_", "-"), getattr(flags, f.name), f.metadata)
+        check_value("--" + f.name.replace("_", "-"), getattr(flags, f.name), f.metadata)
     _check_sets(flags)
     if "run_name" in given and "output_dir" in given:
         raise UsageError(
@@ -191,7 +191,8 @@ def _check_eval_only(flags: Flags, given: set[str]) -> None:
             )
 
 
-def _check_value(flag: str, value: Any, meta: Any) -> None:
+def check_value(flag: str, value: Any, meta: Any) -> None:
+    """Raises UsageError for a value, or one of a list, that is none of the flag's choices or outside its bounds."""
     for one in value if isinstance(value, list) else [value]:
         if one is None:
             continue

@@ -14,6 +14,7 @@ from data.files import write_text_atomically
 from sbert import distributed, ranks
 from sbert.checkpoint import list_checkpoints
 from sbert.errors import RunError, UsageError
+from sbert.flag_checks import check_value
 from sbert.flags import Flags
 from sbert.jsonfile import read_json, to_json
 from sbert.lock import FolderLock
@@ -188,10 +189,12 @@ def check_stored(path: Path, flags: Flags) -> None:
         fits = value is None and default is None
         fits |= many and isinstance(value, list) and all(type(one) in allowed for one in value)
         fits |= not many and type(value) in allowed
-        if fits and meta.get("choices") and value is not None:
-            fits = all(one in meta["choices"] for one in (value if many else [value]))
         if not fits:
             raise RunError(f"{path}: {f.name} {value!r} is not what train.py writes")
+        try:
+            check_value("--" + f.name.replace("_", "-"), value, meta)
+        except UsageError as error:
+            raise RunError(f"{path}: {error}") from None
 
 
 def set_up_logging() -> None:

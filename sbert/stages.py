@@ -1,6 +1,7 @@
 """The stages of a training run, one after the other, each starting from the model the one before selected."""
 
 import logging
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,34 +36,32 @@ def run_stages(
     first_update = history[-1]["last_update"] if history else 0
     writes = ranks.is_first()
     purge_step = (first_update + resume["progress"]["update"] + 1) if resume else None
-    curves = Curves(run.path / "tensorboard", purge_step) if writes else None
-    for stage in stages:
-        model.facts["trained_on"] = [
-            *model.facts.get("trained_on", []),
-            *(name for dataset in stage.train for name in trained_names(dataset)),
-        ]
-        if stage.number < len(history):  # finished before the run was interrupted
-            continue
-        torch.manual_seed((flags.seed + 1000 * stage.number) % 2**64)
-        resumes = resume is not None and resume["progress"]["stage"] == stage.number
-        if stage.number and not resumes:
-            reload_weights(model, stage_folder(run, stage.number - 1, len(stages)))
-        progress = _fit_stage(
-            flags,
-            stage,
-            model,
-            settings_of(flags, stage, precision),
-            checkpoints=run.checkpoints if writes else None,
-            model_folder=stage_folder(run, stage.number, len(stages)) if writes else None,
-            first_update=first_update,
-            earlier=history,
-            resume=resume if resumes else None,
-            scalars=curves.add if curves else None,
-        )
-        first_update += progress.update
-        history = [*history, _summary(stage, progress, first_update)]
-    if curves:
-        curves.close()
+    with closing(Curves(run.path / "tensorboard", purge_step)) if writes else nullcontext() as curves:
+        for stage in stages:
+            model.facts["trained_on"] = [
+                *model.facts.get("trained_on", []),
+                *(name for dataset in stage.train for name in trained_names(dataset)),
+            ]
+            if stage.number < len(history):  # finished before the run was interrupted
+                continue
+            torch.manual_seed((flags.seed + 1000 * stage.number) % 2**64)
+            resumes = resume is not None and resume["progress"]["stage"] == stage.number
+            if stage.number and not resumes:
+                reload_weights(model, stage_folder(run, stage.number - 1, len(stages)))
+            progress = _fit_stage(
+                flags,
+                stage,
+                model,
+                settings_of(flags, stage, precision),
+                checkpoints=run.checkpoints if writes else None,
+                model_folder=stage_folder(run, stage.number, len(stages)) if writes else None,
+                first_update=first_update,
+                earlier=history,
+                resume=resume if resumes else None,
+                scalars=curves.add if curves else None,
+            )
+            first_update += progress.update
+            history = [*history, _summary(stage, progress, first_update)]
     return history
 
 

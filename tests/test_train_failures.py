@@ -203,7 +203,7 @@ CHANGED = {
     "epochs": (["flags", "epochs"], "x", "epochs 'x' is not what train.py writes"),
     "lr": (["flags", "lr"], ["a"], r"lr ['a'] is not what train.py writes"),
     "train_data": (["flags", "train_data"], None, "train_data None is not"),
-    "pooling": (["flags", "pooling"], "zz", "pooling 'zz' is not"),
+    "pooling": (["flags", "pooling"], "zz", "config.json: --pooling 'zz': allowed are "),
     "seed": (["flags", "seed"], 1.5, "seed 1.5 is not"),
     "processes": (["processes"], "2", "processes '2' is not a number"),
     "data": (["data"], [1], "data [1] is not what a run writes"),

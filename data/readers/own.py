@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from data.examples import NLI_LABELS, Example
-from data.readers.text import Place, Raw, field, nli_label, score, sentence, short
+from data.readers.text import Place, Raw, as_float, field, nli_label, score, sentence, short
 
 ALLOWED = (
     "sentence1, sentence2, score | sentence1, sentence2, label (or gold_label) | anchor, positive | "
@@ -262,11 +262,7 @@ def _number(raw: Raw, place: Place, name: str, value: object, low: float) -> flo
     """A finite number from ``low`` on, in JSON or spelled as text."""
     allowed = "a finite number" + ("" if low == -math.inf else f" >= {low:g}")
     try:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError
-        if isinstance(value, str) and "_" in value:  # 0_1 is a number to Python alone
-            raise ValueError
-        number = float(value)
+        number = as_float(value)
     except (ValueError, OverflowError):  # not a number; an integer beyond every float
         number = math.nan
     if not (math.isfinite(number) and number >= low):

@@ -166,14 +166,19 @@ def identifier(raw: Raw, place: Place, value: object) -> str:
     return sentence(raw, place, text)
 
 
+def as_float(value: object) -> float:
+    """A number in JSON or spelled as text. Raises ValueError for anything else, OverflowError beyond every float."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError
+    if isinstance(value, str) and "_" in value:  # 0_1 is a number to Python alone
+        raise ValueError
+    return float(value)
+
+
 def score(raw: Raw, place: Place, value: object, low: float, high: float, advice: str = "") -> float:
     """A score in low..high, scaled to 0..1; ``advice`` ends the error of one outside."""
     try:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError
-        if isinstance(value, str) and "_" in value:  # 0_1 is a number to Python alone
-            raise ValueError
-        number = float(value)
+        number = as_float(value)
     except ValueError:
         raw.fail(place, f"score {short(value)} is not a number in {low:g}..{high:g}{advice}")
     except OverflowError:  # an integer beyond every float
