@@ -253,3 +253,13 @@ def test_rows_of_a_key_stand_at_even_distances(seed: int) -> None:
     for found in places.values():
         assert [(b - a) % 100 for a, b in zip(found, [*found[1:], found[0]], strict=True)] == [20] * 5
     assert [row % 20 for row in order[:20]] != list(range(20)), "each passage starts at a place of its own"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_of_one_key_among_others_are_spread_over_the_whole_epoch(seed: int) -> None:
+    """4 rows of a passage among 996 of their own: a quarter of the epoch apart, round the end as well."""
+    keys = [("same",) if row < 4 else (f"passage {row}",) for row in range(1000)]
+    order = _spread(keys, np.random.default_rng(seed))
+    found = [place for place, row in enumerate(order) if row < 4]
+    distances = [(b - a) % 1000 for a, b in zip(found, [*found[1:], found[0]], strict=True)]
+    assert max(distances) < 320 and min(distances) > 180
