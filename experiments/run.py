@@ -47,7 +47,7 @@ def build_parser() -> Parser:
     )
     add = parser.add_argument
     add("--list", action="store_true", help="every row: seeds done, the paper's value, ours; runs nothing")
-    add("--table", nargs="+", default=[], metavar="T", help=", ".join(TABLES))
+    add("--table", nargs="+", default=[], metavar="T", help=f"{', '.join(TABLES)}; 1 is table1")
     add("--row", nargs="+", default=[], metavar="R", help="only these rows; default: all of the edition")
     add(
         "--edition",
@@ -75,6 +75,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     args = build_parser().parse_args(argv[:place])
     args.extra = tuple(argv[place + 1 :])
     flags_of(args.extra)
+    args.table = [f"table{name}" if name.isdecimal() else name for name in args.table]
     for name in args.table:
         if name not in TABLES:
             raise UsageError(

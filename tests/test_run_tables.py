@@ -4,6 +4,7 @@ tests/test_run_tables_training.py runs real ones."""
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -108,6 +109,22 @@ def test_an_interrupted_table_goes_on(
         "--resume",
         str(tmp_path / "runs/toy/two/seed1/2"),
     ]
+
+
+def test_seconds_are_of_every_step_and_of_all_its_tries(
+    steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count(0, 10)
+    monkeypatch.setattr(runner.time, "monotonic", lambda: float(next(ticks)))
+    steps.codes = {"two/seed1/2": 130, "scored/seed0/1": 130}
+    assert call(tmp_path, "--row", "two", "--seed", "1") == 130
+    assert call(tmp_path, "--row", "two", "--seed", "1") == 0
+    assert [step["seconds"] for step in record(tmp_path, "two-seed1")["steps"]] == [10, 20]
+    assert call(tmp_path, "--row", "two", "--seed", "1", "--again") == 0
+    assert [step["seconds"] for step in record(tmp_path, "two-seed1")["steps"]] == [10, 10]
+    assert call(tmp_path, "--row", "scored") == 130
+    assert call(tmp_path, "--row", "scored") == 0  # an evaluation starts over
+    assert record(tmp_path, "scored-seed0")["steps"][0]["seconds"] == 10
 
 
 def test_an_evaluation_starts_over(steps: Steps, tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ def test_list(steps: Steps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ("", "--table is missing: allowed are table1"),
         ("--table tabel1", "--table tabel1: allowed are table1, table2"),
         ("--table toy --row skored", "--row skored: toy has scored, after, two, same, quoted, hub, found, folds; did you mean scored?"),
+        ("--table 3", "--table table3 has no offline rows"),
+        ("--table 8", "--table table8: allowed are table1"),
         ("--table toy --row quoted", "toy/quoted is quoted from the paper: there is nothing to run"),
         ("--table toy --edition quoted", "is quoted from the paper"),
         ("--table toy --row hub", "--row hub is of --edition paper, not offline"),

@@ -1,4 +1,4 @@
-"""One encoder, one budget, every objective of the bi-encoder: STS-B whole, and NLI with 4 layers. A table of ours."""
+"""One encoder, one budget, every objective of the bi-encoder: STS-B whole, a third of NLI with 4 layers. A table of ours."""
 
 from experiments.rows.row import Column, Row, Table, train
 
@@ -8,14 +8,15 @@ COLUMNS = (
 )
 SEEDS = (1, 2, 3)
 SCORED = "--select-on last --dev-data --threads 1 --eval-data stsb-dev stsb"
-STSB = f"--train-data stsb --epochs 4 --batch-size 32 --lr 5e-5 {SCORED}"
-NLI = f"--num-layers 4 --train-data nli-en --epochs 1 --lr 5e-5 {SCORED}"
+STSB = f"--train-data stsb --epochs 4 --batch-size 32 --lr 5e-5 --precision bf16 {SCORED}"
+NLI = f"--num-layers 4 --train-data nli-en --epochs 1 --lr 5e-5 --precision bf16 {SCORED}"
+PAIRS, TRIPLETS = "--train-limit 29312", "--train-limit 19541"  # the same number of texts
 OF_STSB = {"regression": "regression (MSE of the cosine)", "cosent": "CoSENT"}
 OF_NLI = {
-    "classification": ("classification", "--batch-size 32 --head-lr 1e-2"),
-    "triplet": ("triplet, Euclidean, margin 1", "--batch-size 32"),
-    "ranking": ("in-batch ranking, batches of 64", "--batch-size 64"),
-    "mega-batch-margin": ("mega-batch margin, batches of 64", "--batch-size 64"),
+    "classification": ("classification", f"{PAIRS} --batch-size 32 --head-lr 1e-2"),
+    "triplet": ("triplet, Euclidean, margin 1", f"{TRIPLETS} --batch-size 32"),
+    "ranking": ("in-batch ranking, batches of 64", f"{TRIPLETS} --batch-size 64"),
+    "mega-batch-margin": ("mega-batch margin, batches of 64", f"{TRIPLETS} --batch-size 64"),
 }
 
 ROWS = (
@@ -71,6 +72,7 @@ TABLE = Table(
     title="Objectives of the bi-encoder",
     columns=COLUMNS,
     rows=ROWS,
-    note="Every row keeps its last step. From nli-en the classification objective takes 87,938 pairs; the others take "
-    "the triplets (premise, entailment, contradiction) that can be made of them.",
+    note="Every row keeps its last step. NLI is a third of nli-en, 58,624 texts, drawn with the seed: 29,312 pairs for the "
+    "classification objective, for the others 19,541 of the triplets (premise, entailment, contradiction) that can be "
+    "made of it.",
 )

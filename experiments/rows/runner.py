@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.files import write_text_atomically
 from experiments.rows import TABLES, records, row_of, source_of
 from experiments.rows.row import PLACEHOLDER, Row, Step, fill, needs, values
 from sbert.errors import RunError, UsageError
@@ -166,15 +168,36 @@ class Runner:
             words = [sys.executable, "train.py", "--resume", self.folder(key, seed, number)]
         elif step.program not in GOES_ON:
             shutil.rmtree(folder, ignore_errors=True)  # a start that came to nothing
+            self.seconds_file(key, seed, number).unlink(missing_ok=True)
         if step.writes:
             folder.mkdir(parents=True, exist_ok=True)
-        code = execute(words, self.environment())
+        begun = time.monotonic()
+        try:
+            code = execute(words, self.environment())
+        finally:
+            self.add_seconds(key, seed, number, time.monotonic() - begun)
         if code in STOPS:
             raise Stopped(code)
         if code or not is_finished(step, folder):
             wrong = f"ended with exit code {code}" if code else f"left no {finished_file(step)}"
             raise RowFailed(f"step {number} ({step.program}) {wrong}")
         return True
+
+    def seconds_file(self, key: str, seed: int, number: int) -> Path:
+        return ROOT / f"{self.folder(key, seed, number)}.seconds"
+
+    def add_seconds(self, key: str, seed: int, number: int, seconds: float) -> None:
+        """Wall seconds of a step, beside its folder: those of a run that was cut short and went on are added up."""
+        write_text_atomically(
+            self.seconds_file(key, seed, number), f"{self.seconds(key, seed, number) + seconds:.1f}"
+        )
+
+    def seconds(self, key: str, seed: int, number: int) -> float:
+        """0 where none were kept."""
+        try:
+            return float(self.seconds_file(key, seed, number).read_text())
+        except (OSError, ValueError):
+            return 0.0
 
     def environment(self) -> dict[str, str]:
         """Of a child: this process's, with --data-dir as SBERT_DATA, which every program reads."""
@@ -212,7 +235,10 @@ class Runner:
             folder = ROOT / self.folder(key, seed, number)
             words = self.command(key, seed, number, python="python")
             facts = records.step_facts(config_of(step, folder), words, self.runs_dir)
-            steps.append({**facts, "metrics": metrics_of(step, folder)})
+            took = self.seconds(key, seed, number)
+            steps.append(
+                {**facts, **({"seconds": took} if took else {}), "metrics": metrics_of(step, folder)}
+            )
         table = TABLES[key.partition("/")[0]]
         if not row_of(key).steps[-1].writes and all(
             value is None for value in values(table, steps[-1]["metrics"]).values()
