@@ -196,12 +196,13 @@ def _read_pooling(path: Path, found: Description) -> None:
 def _read_dense(path: Path) -> Dense:
     values = read_json(path / "config.json")
     try:
-        dense = Dense(
-            values["in_features"],
-            values["out_features"],
-            values.get("bias", True),
-            values.get("activation_function", "torch.nn.modules.activation.Tanh"),
-        )
+        with torch.device("meta"):  # no memory is taken for what config.json says before the weights agree
+            dense = Dense(
+                values["in_features"],
+                values["out_features"],
+                values.get("bias", True),
+                values.get("activation_function", "torch.nn.modules.activation.Tanh"),
+            )
     except KeyError as error:
         raise RunError(f"{path}/config.json: no {error}") from None
     except (TypeError, ValueError, RuntimeError) as error:
@@ -219,12 +220,12 @@ def _read_dense(path: Path) -> Dense:
     except Exception as error:  # each format has its own kinds; all mean that the file is damaged
         raise RunError(f"{weights}: cannot be read: {str(error).splitlines()[0]}") from None
     try:
-        dense.load_state_dict(state)
-    except RuntimeError as error:
+        dense.load_state_dict(state, assign=True)
+    except (RuntimeError, TypeError) as error:
         raise RunError(
             f"{path}: the weights do not fit config.json: {str(error).splitlines()[-1].strip()}"
         ) from None
-    return dense
+    return dense.float()
 
 
 def write_description(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_models import POSITIONS, WIDTH, tiny_model
 from train_process import contents
 
@@ -147,6 +147,16 @@ def test_dense_in_the_older_weight_file(saved: Path) -> None:
     torch.save(load_file(weights), saved / "2_Dense/pytorch_model.bin")
     weights.unlink()
     np.testing.assert_array_equal(modelWithPooling.from_pretrained(saved).encode(TEXTS), expected)
+
+
+def test_dense_weights_of_another_precision(saved: Path) -> None:
+    weights = saved / "2_Dense/model.safetensors"
+    exact = load_file(weights)
+    save_file({name: value.half() for name, value in exact.items()}, weights)
+    layer = modelWithPooling.from_pretrained(saved).layers[0]
+    assert isinstance(layer, Dense) and {p.dtype for p in layer.parameters()} == {torch.float32}
+    torch.testing.assert_close(dict(layer.state_dict()), exact, rtol=1e-3, atol=1e-4)
+    assert all(p.requires_grad for p in layer.parameters())
 
 
 @pytest.mark.parametrize("include", [True, False])

@@ -66,6 +66,15 @@ def test_weights_are_never_unpickled(
     assert not marker.exists()
 
 
+def test_a_dense_layer_takes_no_more_memory_than_its_weights(saved: Path) -> None:
+    """What config.json says would be 400 TB."""
+    path = saved / "2_Dense/config.json"
+    values = json.loads(path.read_text()) | {"in_features": 10**7, "out_features": 10**7}
+    path.write_text(json.dumps(values))
+    with pytest.raises(RunError, match=r"2_Dense: the weights do not fit config\.json: size mismatch"):
+        modelWithPooling.from_pretrained(saved)
+
+
 def test_an_electra_head_is_never_unpickled(tmp_path: Path, marker: Path) -> None:
     """It is read apart from the encoder, whose weights are whole here."""
     from sbert.cross_directory import _electra_head
