@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from experiments import retrieve
 from experiments.ranks import CASES, Case, build, differences, nli, sts, triplets
 from sbert import distributed
 from sbert.encode import encode
+from sbert.errors import RunError
 from sbert.flags import OBJECTIVES
 from sbert.loop import Settings, accumulate_gradients
 from sbert.precision import grad_scaler
@@ -51,6 +54,24 @@ def work(model: str, folder: str) -> dict[str, Any]:
     words = ["--model", model, "--index", f"{folder}/index", "--output", f"{folder}/found"]
     found["retrieve"] = retrieve.main([*RETRIEVE, *words])
     return found
+
+
+def left_waiting(folder: str) -> list[Any]:
+    """What the first process is told while the other hangs until it has been told, and after how many seconds."""
+    distributed.start(torch.device("cpu"), timedelta(seconds=2))
+    told = Path(folder) / "told"
+    if distributed.rank() > 0:
+        while not told.exists():
+            time.sleep(0.05)
+        return []
+    begun = time.monotonic()
+    try:
+        distributed.most(7)
+        return ["nothing"]
+    except RunError as error:
+        return [str(error), time.monotonic() - begun]
+    finally:
+        told.touch()
 
 
 # a triplet brings one question, which one process encodes, and two passages, one for each
@@ -206,6 +227,12 @@ def test_an_index_is_that_of_one_process(
 
 
 # ---------------------------------------------------------------- alone
+
+
+def test_nobody_waits_for_ever(tmp_path: Path) -> None:
+    (message, seconds), _ = together(COUNT, left_waiting, tmp_path, str(tmp_path))
+    assert message.startswith("one of the 2 processes has ended or does not answer (")
+    assert 1.5 < seconds < 60
 
 
 def test_one_process_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
