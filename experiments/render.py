@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from data.files import atomic_path, write_text_atomically
@@ -43,11 +44,13 @@ ANOTHER_ENCODER = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What the records hold of one row. marks: set key -> what its training shares with it."""
+    """What the records hold of one row. marks: set key -> what its training shares with it. minutes: of every run that
+    says."""
 
     seeds: Seeds
     marks: dict[str, str]
     environments: tuple[str, ...]
+    minutes: tuple[float, ...] = ()
 
 
 def recorded(folder: Path, table: Table, row: Row) -> Measured:
@@ -58,11 +61,22 @@ def recorded(folder: Path, table: Table, row: Row) -> Measured:
     seeds = measured(folder, key)
     marks: dict[str, str] = {}
     environments: list[str] = []
+    minutes: list[float] = []
     for seed in seeds:
         record = read(folder, key, seed)
         marks.update(record["metrics"].get("marks") or {})
         environments += [_environment(step) for step in record["steps"]]
-    return Measured(seeds, marks, tuple(environments))
+        minutes += [taken] if not row.same_as and (taken := _minutes(record)) else []
+    return Measured(seeds, marks, tuple(environments), tuple(minutes))
+
+
+def _minutes(record: dict[str, Any]) -> float:
+    """What all steps of a run took; of a record that does not say, the training in them; else 0."""
+    whole = [step.get("seconds", 0.0) for step in record["steps"]]
+    if all(whole):
+        return sum(whole) / 60
+    stages = [one.get("metrics", {}).get("stages", []) for one in (*record["steps"], record)]
+    return sum(stage.get("train_seconds", 0.0) for several in stages for stage in several) / 60
 
 
 def _environment(step: dict[str, Any]) -> str:
@@ -189,6 +203,12 @@ def _foot(table: Table, found: dict[str, Measured]) -> list[str]:
     environments = sorted({text for one in found.values() for text in one.environments})
     if environments:
         out.append("\n".join(["Measured with:", "", *(f"- {text}" for text in environments)]))
+    minutes = [taken for one in found.values() for taken in one.minutes]
+    if minutes:
+        out.append(
+            f"{len(minutes)} of the runs say how long they took (older ones, the training alone): {sum(minutes):,.0f} minutes "
+            f"in all, {median(minutes):.1f} the median. Most had one thread, and often a neighbour."
+        )
     return out
 
 

@@ -84,6 +84,26 @@ def test_a_table_by_hand(folder: Path) -> None:
     )
 
 
+def test_minutes_by_hand(folder: Path) -> None:
+    """Two records with the seconds of their steps, one that only knows those of its training."""
+    changes: list[dict[str, Any]] = [
+        {"steps": [{"seconds": 60.0}, {"seconds": 30.0}]},
+        {
+            "steps": [{"metrics": {"stages": [{"train_seconds": 120.0}]}}, {}],
+            "metrics": {"stages": [{"train_seconds": 60.0}, {"train_seconds": 180.0}]},
+        },
+        {"steps": [{"seconds": 30.0}]},
+    ]
+    for name, change in zip(("trained-seed1", "trained-seed2", "scored-seed0"), changes, strict=True):
+        path = folder / f"toy/{name}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    text = render.render(TOY, folder)
+    assert "\n\n3 of the runs say how long they took" in text
+    assert (
+        ": 8 minutes in all, 1.5 the median." in text
+    )  # 1.5, 6 and 0.5; the row of the same runs counts nothing
+
+
 def test_a_row_without_records_says_so(folder: Path, tmp_path: Path) -> None:
     text = render.render(TOY, tmp_path / "nothing")
     assert "| Scored | not run |  |  |  |" in text and "| ours" not in text
