@@ -20,7 +20,8 @@ from typing import Any
 
 from data.examples import DataError
 from data.files import write_text_atomically
-from experiments.bench import ROOT, cores, processor, shown
+from experiments.bench import processor, shown
+from experiments.bench_flags import ROOT, cores
 from experiments.bench_memory import OUTPUT as MEMORY
 from sbert.errors import RunError, UsageError
 from sbert.flag_parser import Parser

@@ -19,7 +19,8 @@ from typing import Any
 
 from data.examples import DataError
 from data.files import write_text_atomically
-from experiments.bench import ROOT, cores, measure, processor, shown
+from experiments.bench import measure, processor, shown
+from experiments.bench_flags import ROOT, cores
 from sbert.errors import RunError
 from sbert.flag_parser import Parser
 from sbert.report import table

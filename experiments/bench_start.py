@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from data.files import write_text_atomically
-from experiments.bench import ROOT, cores, environment_of, processor, shown
+from experiments.bench import environment_of, processor, shown
+from experiments.bench_flags import ROOT, cores
 from experiments.bench_summary import summary
 from sbert.errors import RunError
 from sbert.flag_parser import Parser

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from experiments import bench, bench_worker
+from experiments import bench, bench_flags, bench_worker
 from experiments.bench_summary import against_default, bench_table, summarize, summary
 
 
 def arguments(*words: str) -> Any:
-    return bench.build_parser().parse_args(words)
+    return bench_flags.build_parser().parse_args(words)
 
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "cores", lambda: 1)
+    monkeypatch.setattr(bench_flags, "cores", lambda: 1)
 
 
 # ---------------------------------------------------------------- flags
@@ -32,10 +32,10 @@ def test_defaults_are_those_of_the_help() -> None:
 
 def test_lists_and_the_name_of_the_record() -> None:
     args = arguments("train", "--task", "stsb", "nli", "--precision", "fp32", "bf16", "--num-layers", "4")
-    bench.check(args)
+    bench_flags.check(args)
     assert args.precision == ["fp32", "bf16"]
     assert args.output.name == "train-stsb+nli-4-layers.json"
-    assert args.output.parent == bench.ROOT / "experiments/results/bench"
+    assert args.output.parent == bench_flags.ROOT / "experiments/results/bench"
 
 
 @pytest.mark.parametrize(

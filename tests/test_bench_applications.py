@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import bench, bench_applications, bench_applications_worker
+from experiments import bench, bench_applications, bench_applications_worker, bench_flags
 from experiments.bench_applications_worker import encode, measure
 from sbert.applications.texts import read_texts
 from sbert.errors import RunError
@@ -29,14 +29,14 @@ print(json.dumps({{"seconds": 2.0, "peak_bytes": 5000000, "found": len(found)}})
 
 
 def arguments(*words: str) -> Any:
-    return bench.build_parser().parse_args(["applications", *words])
+    return bench_flags.build_parser().parse_args(["applications", *words])
 
 
 def test_defaults_are_those_of_the_help() -> None:
     args = arguments()
-    bench.check(args)
+    bench_flags.check(args)
     assert (args.data, args.sentences, args.peer_python) == ("nli-en-train", 50_000, None)
-    assert args.output == bench.ROOT / "experiments/results/bench/applications.json"
+    assert args.output == bench_flags.ROOT / "experiments/results/bench/applications.json"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_process_that_fails_says_why(tmp_path: Path, capfd: pytest.CaptureFixt
     program = tmp_path / "fails.py"
     program.write_text("import sys; print('half a line'); sys.exit('the reason')")
     with pytest.raises(RunError, match=r"fails\.py ended with 1"):
-        bench_applications._run([sys.executable, str(program)], {}, bench.ROOT)
+        bench_applications._run([sys.executable, str(program)], {}, bench_flags.ROOT)
     assert "the reason" in capfd.readouterr().err
     assert bench_applications_worker.main(["encode", "--folder", str(tmp_path), "--data", "none.txt"]) == 1
     assert "none.txt: cannot be read" in capfd.readouterr().err

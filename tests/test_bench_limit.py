@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from experiments import bench, bench_limit
+from experiments import bench, bench_flags, bench_limit
 from experiments.bench_summary import limit_line
 
 CONFIG = SimpleNamespace(hidden_size=8, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
@@ -73,7 +73,7 @@ def test_a_run(
     monkeypatch.setattr(bench_limit, "ROWS", (16,))
     monkeypatch.setattr(bench_limit, "SAMPLE", {"encode": 20, "train": 2})
     rows = tmp_path / "rows.json"
-    args = bench.build_parser().parse_args([what, "--task", "samples-sts", "--updates", "3"])
+    args = bench_flags.build_parser().parse_args([what, "--task", "samples-sts", "--updates", "3"])
     bench.write_rows(args, "samples-sts", rows)
     words = [what, "--rows", str(rows), "--model", str(tiny_model_dir), "--updates", "3", "--batch-size", "8"]
     assert bench_limit.main(words) == 0

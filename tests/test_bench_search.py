@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import bench, bench_search
+from experiments import bench, bench_flags, bench_search
 from experiments.bench_search_worker import Report, fill, in_turn, same_scores, spread
 from sbert.errors import RunError
 from sbert.retrieval.search import Ranking
 
 
 def arguments(*words: str) -> Any:
-    return bench.build_parser().parse_args(words)
+    return bench_flags.build_parser().parse_args(words)
 
 
 # ---------------------------------------------------------------- flags
@@ -25,9 +25,9 @@ def arguments(*words: str) -> Any:
 
 def test_defaults_are_those_of_the_help() -> None:
     args = arguments("search")
-    bench.check(args)
+    bench_flags.check(args)
     assert (args.data, args.passages, args.queries, args.rounds) == ("squad", 100_000, 10_000, 3)
-    assert args.output == bench.ROOT / "experiments/results/bench/search.json"
+    assert args.output == bench_flags.ROOT / "experiments/results/bench/search.json"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_defaults_are_those_of_the_help() -> None:
 )
 def test_the_name_of_the_record(data: str, name: str) -> None:
     args = arguments("search", "--data", data)
-    bench.check(args)
+    bench_flags.check(args)
     assert args.output.name == name
 
 
