@@ -11,7 +11,19 @@ from torch.distributed import run as torchrun
 import experiments.analysis.__main__ as analysis
 import experiments.crash.__main__ as crash
 import experiments.fuzz.__main__ as fuzz
-from experiments import augment, bench, bench_memory, encode, mine, ranks, render, retrieve, run, scatter
+from experiments import (
+    augment,
+    bench,
+    bench_memory,
+    encode,
+    isotropy,
+    mine,
+    ranks,
+    render,
+    retrieve,
+    run,
+    scatter,
+)
 from sbert import CrossEncoder, vocabulary
 from sbert.applications import commands as applications
 from sbert.applications.flags import parse as parse_application
@@ -43,6 +55,7 @@ def test_every_module_command_parses() -> None:
         "crash": crash.build_parser,
         "encode": encode.build_parser,
         "fuzz": fuzz.build_parser,
+        "isotropy": isotropy.build_parser,
         "mine": mine.build_parser,
         "ranks": ranks.build_parser,
         "render": render.build_parser,
