@@ -23,6 +23,7 @@ def parallel(source: str, target: str, flags: str = "") -> tuple[Step, ...]:
 
 
 PARK = "korean-english-park.test"
+KOREAN = "--model {row:korean/distilled}/model"
 
 ROWS = (
     Row(
@@ -37,6 +38,20 @@ ROWS = (
         name="parallel sentences, news test, 2,000 rows",
         edition="offline",
         steps=parallel(f"{PARK}.ko", f"{PARK}.en"),
+        note="the same encoder",
+    ),
+    Row(
+        id="parallel-tatoeba-korean",
+        name="parallel sentences, Tatoeba, the last 1,000 rows, with Korean",
+        edition="offline",
+        steps=parallel("kor.txt#2", "kor.txt#1", f"--rows 4750-5749 {KOREAN}"),
+        note="the encoder of table korean, distilled on other pairs of these sources",
+    ),
+    Row(
+        id="parallel-news-korean",
+        name="parallel sentences, news test, 2,000 rows, with Korean",
+        edition="offline",
+        steps=parallel(f"{PARK}.ko", f"{PARK}.en", KOREAN),
         note="the same encoder",
     ),
     Row(
