@@ -206,7 +206,7 @@ def build_parser() -> Parser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--processes", type=int, default=2, help="[2]")
     parser.add_argument("--model", default="minilm", help="[minilm]")
-    parser.add_argument("--num-layers", type=int, default=2, help="encoder layers kept [2]")
+    parser.add_argument("--num-layers", type=int, help="encoder layers kept; default: all")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     return parser
 
