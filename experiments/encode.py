@@ -1,6 +1,7 @@
 """Encode a corpus of any size into shards of vectors; the same command goes on where it was stopped or killed.
 
     python -m experiments.encode --corpus my.jsonl --model minilm --output runs/vectors
+    torchrun --nproc-per-node 2 -m experiments.encode --corpus my.jsonl --output runs/vectors
     python -m experiments.encode --corpus lines.txt.gz --model runs/x/model --prompt none --dtype float16 --output runs/vectors
 
 .txt: one text a line; .jsonl: {"text", "id", "title"}; each gzipped or not, read a text at a time (data/corpus.py). The
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.corpus import corpus_suffix, stream_corpus
 from data.examples import DataError
+from sbert import ranks
 from sbert.errors import RunError, UsageError
 from sbert.flag_parser import Parser
 
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace) -> str:
     """Encodes what is missing; the line to print."""
     import torch
 
+    from sbert import distributed
     from sbert.build import resolve_device
     from sbert.retrieval.index import fingerprint_of
     from sbert.run import set_up_logging
@@ -79,7 +82,9 @@ def run(args: argparse.Namespace) -> str:
     if args.threads:
         torch.set_num_threads(args.threads)
     place = fingerprinted(args.model, args.prompt)
-    model = load_bi_encoder(args.model, max_length=args.max_length, device=resolve_device(args.device))
+    device = resolve_device(args.device)
+    distributed.start(device)
+    model = load_bi_encoder(args.model, max_length=args.max_length, device=device)
     facts = {
         "fingerprint": fingerprint_of(place, max_length=args.max_length),
         **{name: getattr(args, name) for name in ("prompt", "normalize", "precision", "batch_tokens")},
@@ -136,7 +141,8 @@ def main(argv: list[str]) -> int:
         print(f"experiments.encode: error: {error}", file=sys.stderr)
         return 2
     except (RunError, DataError) as error:
-        print(f"experiments.encode: error: {error}", file=sys.stderr)
+        who = "" if ranks.is_first() else f"process {ranks.rank()}: "
+        print(f"experiments.encode: error: {who}{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("experiments.encode: stopped; the same command goes on from here", file=sys.stderr)

@@ -6,7 +6,8 @@
 
 shard.json says where its rows begin and holds the sha256 of its two files and of the texts that they were made of, so that a
 damaged shard is made again and one of other texts is never taken for this corpus's. A shard's vectors depend on its own texts
-alone: batches never cross from one shard into the next.
+alone: batches never cross from one shard into the next. Several processes share the batches of a shard, and the first one writes:
+the same bytes again.
 Shape letters: n rows of a shard, D embedding width.
 """
 
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from data.files import sha256_of, write_text_atomically
+from sbert import distributed, ranks
 from sbert.atomic import atomic_directory, settle
 from sbert.errors import RunError
 from sbert.jsonfile import read_json, to_json
@@ -58,36 +60,42 @@ def encode_corpus(
 
     facts: what decides the vectors besides the texts, such as the model's fingerprint; must be the same when a call goes on
     where another was stopped. Raises RunError when they are not, when a shard is of other texts, when another process writes
-    there, when a vector is not finite or not of ``dtype``'s range, and when the disk is full.
+    there, when a vector is not finite or not of ``dtype``'s range, and when the disk is full. Of several processes each reads the
+    whole corpus.
     """
     if shard_rows < 1 or dtype not in DTYPES:
         raise ValueError(f"shard_rows {shard_rows}, dtype {dtype!r}: at least 1, and {' or '.join(DTYPES)}")
     asked = {"format": FORMAT, "shard_rows": shard_rows, "dtype": dtype, "facts": dict(facts)}
-    lock = _open(folder, asked)
+    writes = ranks.is_first()
+    lock = _open(folder, asked) if writes else None
     try:
         rows = shards = made = 0
         seals: list[str] = []
-        source = iter(corpus)
-        while part := list(islice(source, shard_rows)):
+        for part in _parts(corpus, shard_rows):
             place = shard_folder(folder, shards)
-            if not _is_there(place, rows, part):
-                _write(place, rows, part, _vectors(encode, part, dtype, rows))
+            if not distributed.from_first(writes and _is_there(place, rows, part)):
+                vectors = _vectors(encode, part, dtype, rows)
+                if writes:
+                    _write(place, rows, part, vectors)
                 made += 1
                 log.info(
                     "shard %d: %s texts encoded, %s in all", shards, f"{len(part):,}", f"{rows + len(part):,}"
                 )
-            seals.append(sha256_of(place / MARK))
+            seals += [sha256_of(place / MARK)] if writes else []
             rows, shards = rows + len(part), shards + 1
         if not rows:
             raise RunError("no texts to encode")
-        if (extra := shard_folder(folder, shards)).exists():
-            raise RunError(
-                f"{extra}: is of a longer corpus than this one of {rows:,} texts; give another --output"
-            )
-        _put(folder / "complete.json", {"rows": rows, "shards": shards, "sha256": seals})
+        if writes:
+            if (extra := shard_folder(folder, shards)).exists():
+                raise RunError(
+                    f"{extra}: is of a longer corpus than this one of {rows:,} texts; give another --output"
+                )
+            _put(folder / "complete.json", {"rows": rows, "shards": shards, "sha256": seals})
+        distributed.wait()  # what the first process has written is there for all
         return Written(rows, shards, made)
     finally:
-        lock.close()
+        if lock is not None:
+            lock.close()
 
 
 def shard_folder(folder: Path, number: int) -> Path:
@@ -111,6 +119,19 @@ def read_shards(folder: Path) -> Iterator[tuple[list[str], np.ndarray]]:
             read_json(place / "ids.json", list),
             np.load(place / "embeddings.npy", mmap_mode="r", allow_pickle=False),
         )
+
+
+def _parts(corpus: Iterable[tuple[str, str]], shard_rows: int) -> Iterator[list[tuple[str, str]]]:
+    """The rows of one shard after the other. Raises RunError where another process reads other rows."""
+    source, read = iter(corpus), 0
+    while True:
+        part = list(islice(source, shard_rows))
+        if distributed.count() > 1 and distributed.from_first(_sha256(part)) != _sha256(part):
+            raise RunError(f"the corpus: from row {read + 1:,} on not what the first process reads")
+        if not part:
+            return
+        yield part
+        read += len(part)
 
 
 def _open(folder: Path, asked: dict[str, Any]) -> FolderLock:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any
 import pytest
 import torch
 from rank_processes import together
+from train_process import contents
 
+from experiments import encode as command
 from experiments import retrieve
 from experiments.ranks import CASES, Case, build, differences, nli, sts, triplets
 from sbert import distributed
@@ -72,6 +76,23 @@ def left_waiting(folder: str) -> list[Any]:
         return [str(error), time.monotonic() - begun]
     finally:
         told.touch()
+
+
+def shards(corpus: str, folder: str, others: str) -> dict[str, Any]:
+    """Exit codes: a corpus encoded, once more with a shard lost, into a folder of other things, and where the second process
+    reads another corpus."""
+    words = ["--model", "minilm", "--shard-rows", "20", "--threads", "1", "--output"]
+    words[1] = str(Path(folder).parent / "model")
+    me = int(os.environ["RANK"])
+    codes = [command.main(["--corpus", corpus, *words, folder])]
+    if me == 0:
+        shutil.rmtree(Path(folder) / "shard-000001")
+    distributed.wait()
+    distributed.stop()
+    codes.append(command.main(["--corpus", corpus, *words, folder]))
+    distributed.stop()
+    codes.append(command.main(["--corpus", (corpus, others)[me], *words, f"{folder}-others"]))
+    return {"codes": codes}
 
 
 # a triplet brings one question, which one process encodes, and two passages, one for each
@@ -233,6 +254,19 @@ def test_nobody_waits_for_ever(tmp_path: Path) -> None:
     (message, seconds), _ = together(COUNT, left_waiting, tmp_path, str(tmp_path))
     assert message.startswith("one of the 2 processes has ended or does not answer (")
     assert 1.5 < seconds < 60
+
+
+def test_shards_are_those_of_one_process(tiny_model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").symlink_to(tiny_model_dir)
+    corpus, others = tmp_path / "corpus.txt", tmp_path / "others.txt"
+    corpus.write_text("\n".join(TEXTS))
+    others.write_text("\n".join(TEXTS[:50]))
+    words = ["--model", str(tiny_model_dir), "--shard-rows", "20", "--threads", "1"]
+    assert command.main(["--corpus", str(corpus), *words, "--output", str(tmp_path / "alone")]) == 0
+    found = together(COUNT, shards, tmp_path, str(corpus), str(tmp_path / "shared"), str(others))
+    assert [one["codes"] for one in found] == [[0, 0, 1]] * 2
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+    assert not (tmp_path / "shared-others/complete.json").exists()
 
 
 def test_one_process_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
