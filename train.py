@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,15 @@ if TYPE_CHECKING:  # torch is imported only after the flags are known to be righ
     from sbert.plan import AnySet, Stage
     from sbert.run import RunDirectory
 
+OWN_FLAGS = (
+    "data_dir",
+    "output_dir",
+    "run_name",
+    "resume",
+    "device",
+    "threads",
+)  # of each process, or of its machine
+
 
 def main(argv: list[str]) -> int:
     try:
@@ -35,6 +45,7 @@ def main(argv: list[str]) -> int:
     except UsageError as error:
         if ranks.is_first():
             print(f"train.py: error: {error}", file=sys.stderr)
+        ranks.wait_for_the_first()
         return 2
     except Interrupted as error:
         start = f"torchrun --nproc-per-node {ranks.count()}" if ranks.count() > 1 else "python"
@@ -75,6 +86,7 @@ def prepare(flags: Flags) -> "tuple[torch.device, str]":
         be_deterministic()
     device = resolve_device(flags.device)
     distributed.start(device)
+    distributed.check_alike({name: value for name, value in asdict(flags).items() if name not in OWN_FLAGS})
     precision = resolve(flags.precision, device, training=not flags.eval_only)
     if device.type == "cpu" and (precision == "fp16" or (precision == "bf16" and not cpu_has_bf16())):
         log.warning(
@@ -101,6 +113,7 @@ def evaluate_only(flags: Flags, argv: list[str]) -> int:
         sets = load_sets(flags.eval_data, None, flags)
         model = build_model(flags, device)
         check_towers(model, sets)
+    distributed.check_alike(file_hashes(sets))
     labels = int(model.width) if flags.arch == "cross" else 0
     allowed = SIAMESE_TASKS if flags.arch == "bi" else takes(labels)
     for dataset in sets:
@@ -155,6 +168,7 @@ def train(flags: Flags, given: set[str], argv: list[str]) -> int:
         from sbert.distillation import fingerprint
 
         hashes[f"teacher {flags.teacher}"] = fingerprint(flags.teacher)
+    distributed.check_alike(hashes)
     if not flags.resume:
         run = RunDirectory.create(run.path, unique=not (flags.output_dir or flags.run_name))
     run.lock()

@@ -81,9 +81,10 @@ def run(args: argparse.Namespace) -> str:
     set_up_logging()
     if args.threads:
         torch.set_num_threads(args.threads)
-    place = fingerprinted(args.model, args.prompt)
     device = resolve_device(args.device)
     distributed.start(device)
+    with distributed.first_alone():
+        place = fingerprinted(args.model, args.prompt)
     model = load_bi_encoder(args.model, max_length=args.max_length, device=device)
     facts = {
         "fingerprint": fingerprint_of(place, max_length=args.max_length),
@@ -138,7 +139,9 @@ def main(argv: list[str]) -> int:
         print(run(args))
         return 0
     except UsageError as error:
-        print(f"experiments.encode: error: {error}", file=sys.stderr)
+        if ranks.is_first():
+            print(f"experiments.encode: error: {error}", file=sys.stderr)
+        ranks.wait_for_the_first()
         return 2
     except (RunError, DataError) as error:
         who = "" if ranks.is_first() else f"process {ranks.rank()}: "

@@ -82,6 +82,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 args.model, num_layers=layers, pooling_type=pooling, normalize=False
             )
             vectors = model.encode(texts)
+            if not np.isfinite(vectors).all():
+                raise RunError(f"--model {args.model}: some vectors are not finite")
             mean, sd = cosines_between(vectors)
             unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
             spearman = correlations((unit[first] * unit[second]).sum(axis=1), gold)[1]
@@ -105,26 +107,28 @@ def shown(found: dict[str, Any]) -> str:
     return f"{table(header, rows)}\n\n{found['set']}: cosines of all pairs of {found['texts']:,} different sentences"
 
 
-def run(args: argparse.Namespace, argv: Sequence[str]) -> str:
+def run(args: argparse.Namespace, argv: Sequence[str]) -> None:
     if min(args.num_layers or [1]) < 1:
         raise UsageError(f"--num-layers {min(args.num_layers)}: must be at least 1")
     if args.output and args.output.suffix != ".json":
         raise UsageError(f"--output {args.output}: must end in .json")
+    if args.output and not args.output.absolute().parent.is_dir():
+        raise UsageError(f"--output {args.output}: there is no folder {args.output.parent}")
     from sbert.run import environment, set_up_logging
 
     set_up_logging()
     found = measure(args)
+    print(shown(found))
     if args.output:
         command = ["python", "-m", "experiments.isotropy", *argv]
         write_text_atomically(
             args.output, to_json({"command": command, "environment": environment(), **found})
         )
-    return shown(found)
 
 
 def main(argv: Sequence[str]) -> int:
     try:
-        print(run(build_parser().parse_args(argv), argv))
+        run(build_parser().parse_args(argv), argv)
     except UsageError as error:
         print(f"isotropy: error: {error}", file=sys.stderr)
         return 2

@@ -234,7 +234,9 @@ def main(argv: list[str]) -> int:
 
         print(run(args))
     except UsageError as error:
-        print(f"retrieve: error: {error}", file=sys.stderr)
+        if ranks.is_first():
+            print(f"retrieve: error: {error}", file=sys.stderr)
+        ranks.wait_for_the_first()
         return 2
     except (RunError, DataError, OSError) as error:
         who = "" if ranks.is_first() else f"process {ranks.rank()}: "

@@ -48,6 +48,16 @@ IN_RUN_FILE = 1000  # passages of a list that are written, as is the custom of T
 IN_METRICS = 100  # those that metrics look at
 HANGUL = 0.1  # share of the letters from which on a text of unknown language is taken to be Korean
 
+OWN_FLAGS = (
+    "data_dir",
+    "index",
+    "output",
+    "record",
+    "device",
+    "threads",
+    "progress",
+)  # of each process, or of its machine
+
 
 @dataclass
 class Session:
@@ -67,6 +77,9 @@ class Session:
             torch.set_num_threads(args.threads)
         device = resolve_device(args.device)
         distributed.start(device)
+        distributed.check_alike(
+            {name: str(value) for name, value in vars(args).items() if name not in OWN_FLAGS}
+        )
         names = [name for name in args.retriever if not name.endswith(RUN_FILES)]
         model = cross = None
         if {"dense", "hybrid", "rrf"} & set(names) or args.analyzer == "model":

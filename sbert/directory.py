@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from heads.embedding import Dense, Normalize
+from heads.embedding import ACTIVATIONS, Dense, Normalize
 from losses.similarity import PAIRWISE
 from sbert.errors import RunError
 from sbert.jsonfile import read_json, to_json
@@ -194,19 +194,23 @@ def _read_pooling(path: Path, found: Description) -> None:
 
 
 def _read_dense(path: Path) -> Dense:
-    values = read_json(path / "config.json")
-    try:
-        with torch.device("meta"):  # no memory is taken for what config.json says before the weights agree
-            dense = Dense(
-                values["in_features"],
-                values["out_features"],
-                values.get("bias", True),
-                values.get("activation_function", "torch.nn.modules.activation.Tanh"),
-            )
-    except KeyError as error:
-        raise RunError(f"{path}/config.json: no {error}") from None
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise RunError(f"{path}/config.json: {error}") from None
+    """Nothing is believed about sizes before config.json and the weights agree."""
+    config = path / "config.json"
+    values = {"bias": True, "activation_function": "torch.nn.modules.activation.Tanh"} | read_json(config)
+    for key in ("in_features", "out_features"):
+        _check(_is_count(values.get(key)), config, key, values.get(key), "an integer of at least 1")
+    bias, activation = values["bias"], values["activation_function"]
+    _check(type(bias) is bool, config, "bias", bias, "true or false")
+    _check(
+        isinstance(activation, str) and activation in ACTIVATIONS,
+        config,
+        "activation_function",
+        activation,
+        ", ".join(ACTIVATIONS),
+    )
+    width = values["out_features"]
+    shapes: dict[str, Any] = {"linear.weight": (width, values["in_features"])}
+    shapes |= {"linear.bias": (width,)} if bias else {}
     weights = next(
         (path / n for n in ("model.safetensors", "pytorch_model.bin") if (path / n).is_file()), None
     )
@@ -219,13 +223,28 @@ def _read_dense(path: Path) -> Dense:
             state = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has its own kinds; all mean that the file is damaged
         raise RunError(f"{weights}: cannot be read: {str(error).splitlines()[0]}") from None
-    try:
-        dense.load_state_dict(state, assign=True)
-    except (RuntimeError, TypeError) as error:
+    found = {str(name): _shape(value) for name, value in state.items()} if isinstance(state, dict) else {}
+    if found != shapes:
+        name = next(iter(name for name in {**shapes, **found} if shapes.get(name) != found.get(name)))
         raise RunError(
-            f"{path}: the weights do not fit config.json: {str(error).splitlines()[-1].strip()}"
-        ) from None
-    return dense.float()
+            f"{weights}: the weights do not fit config.json: {name} is {found.get(name, 'missing')}, expected {shapes.get(name, 'nothing')}"
+        )
+    if not all(value.float().isfinite().all() for value in state.values()):
+        raise RunError(f"{weights}: the weights hold numbers that are not finite")
+    dense = Dense(values["in_features"], values["out_features"], bias, activation)
+    dense.load_state_dict(state)
+    return dense
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    """Of a tensor of plain real numbers, all of them there; of anything else a word."""
+    if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or value.device.type != "cpu":
+        return "no plain tensor"
+    if not value.is_floating_point():
+        return f"of {value.dtype}"
+    if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+        return "fewer numbers than its shape says"
+    return tuple(value.shape)
 
 
 def write_description(

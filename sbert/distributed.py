@@ -16,7 +16,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -102,19 +102,33 @@ def wait() -> None:
     most(0)
 
 
-def from_first(value: T) -> T:
-    """What the first process brings, to all of them: anything JSON can hold."""
+def from_first(value: T, source: int = 0) -> T:
+    """What the first process brings, or another one, to all of them: anything JSON can hold."""
     if count() == 1:
         return value
     text = json.dumps(value).encode()
     size = torch.tensor(len(text))
     with _contact():
-        dist.broadcast(size, 0)
+        dist.broadcast(size, source)
         held = torch.zeros(int(size), dtype=torch.uint8)
-        if rank() == 0:
+        if rank() == source:
             held = torch.from_numpy(np.frombuffer(text, dtype=np.uint8).copy())
-        dist.broadcast(held, 0)
+        dist.broadcast(held, source)
     return json.loads(held.numpy().tobytes())
+
+
+def check_alike(values: Mapping[str, Any]) -> None:
+    """Raises RunError, in all processes, where one of them has other ``values`` (anything JSON can hold) than the first:
+    on several machines each is started by its own command, on its own files."""
+    if count() == 1:
+        return
+    mine = json.loads(json.dumps(dict(values)))
+    first = from_first(mine)
+    different = [name for name in {**first, **mine} if mine.get(name) != first.get(name)]
+    if which := most(rank() if different else 0):
+        others = from_first({name: mine.get(name) for name in different}, which)
+        name = next(iter(others))
+        raise RunError(f"process {which} has {name} {others[name]!r}, the first one {first.get(name)!r}")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ Torch-free, for it is asked before torch is imported. What processes say to one 
 """
 
 import os
+import time
 
 NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE")  # what torchrun tells every process
 
@@ -30,3 +31,9 @@ def count() -> int:
 def is_first() -> bool:
     """The first process alone writes files, shows progress and prints."""
     return rank() == 0
+
+
+def wait_for_the_first(seconds: float = 2.0) -> None:
+    """torchrun ends all processes when one has ended: the first, which alone says what is wrong, needs a moment for it."""
+    if not is_first():
+        time.sleep(seconds)

@@ -16,7 +16,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,17 @@ def encode_corpus(
     if shard_rows < 1 or dtype not in DTYPES:
         raise ValueError(f"shard_rows {shard_rows}, dtype {dtype!r}: at least 1, and {' or '.join(DTYPES)}")
     asked = {"format": FORMAT, "shard_rows": shard_rows, "dtype": dtype, "facts": dict(facts)}
+    distributed.check_alike({**facts, "shard_rows": shard_rows, "dtype": dtype})
     writes = ranks.is_first()
+    parts = _parts(corpus, shard_rows)
+    first = next(parts, None)  # a corpus that cannot be read, or holds nothing, makes no folder
+    if first is None:
+        raise RunError("no texts to encode")
     lock = _open(folder, asked) if writes else None
     try:
         rows = shards = made = 0
         seals: list[str] = []
-        for part in _parts(corpus, shard_rows):
+        for part in chain([first], parts):
             place = shard_folder(folder, shards)
             if not distributed.from_first(writes and _is_there(place, rows, part)):
                 vectors = _vectors(encode, part, dtype, rows)
@@ -83,8 +88,6 @@ def encode_corpus(
                 )
             seals += [sha256_of(place / MARK)] if writes else []
             rows, shards = rows + len(part), shards + 1
-        if not rows:
-            raise RunError("no texts to encode")
         if writes:
             if (extra := shard_folder(folder, shards)).exists():
                 raise RunError(

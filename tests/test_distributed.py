@@ -42,6 +42,11 @@ def work(model: str, folder: str) -> dict[str, Any]:
     found: dict[str, Any] = {"me": me, "count": distributed.count(), "written": folder}
     found["alike"] = distributed.from_first({"from": me, "nan": float("nan"), "text": "가"})
     found["most"] = distributed.most(3 * me + 1)
+    distributed.check_alike({"a": (1, 2), "b": None})
+    try:
+        distributed.check_alike({"a": [1, 2], "b": 0.5 * me, **({"c": 1} if me else {})})
+    except RunError as error:
+        found["unlike"] = str(error)
     found["gradients"] = {case.name: differences(build(case, model, None), range(7)) for case in CASES}
     found["one row"] = [differences(build(case, model, None), [4]) for case in ONE_ROW]
     found["own share"] = own_share(model)
@@ -79,8 +84,8 @@ def left_waiting(folder: str) -> list[Any]:
 
 
 def shards(corpus: str, folder: str, others: str) -> dict[str, Any]:
-    """Exit codes: a corpus encoded, once more with a shard lost, into a folder of other things, and where the second process
-    reads another corpus."""
+    """Exit codes: a corpus encoded, once more with a shard lost, where the second process reads another corpus, and where it
+    was started with other flags."""
     words = ["--model", "minilm", "--shard-rows", "20", "--threads", "1", "--output"]
     words[1] = str(Path(folder).parent / "model")
     me = int(os.environ["RANK"])
@@ -92,6 +97,8 @@ def shards(corpus: str, folder: str, others: str) -> dict[str, Any]:
     codes.append(command.main(["--corpus", corpus, *words, folder]))
     distributed.stop()
     codes.append(command.main(["--corpus", (corpus, others)[me], *words, f"{folder}-others"]))
+    distributed.stop()
+    codes.append(command.main(["--corpus", corpus, *words, f"{folder}-flags", *["--normalize"][: 1 - me]]))
     return {"codes": codes}
 
 
@@ -172,6 +179,7 @@ def test_processes_agree(found: list[dict[str, Any]]) -> None:
         assert nan != nan and one["alike"] == {"from": 0, "text": "가"}
         assert one["most"] == 3 * (COUNT - 1) + 1
         assert one["weights"] == [1.0]
+    assert [one["unlike"] for one in found] == ["process 1 has b 0.5, the first one 0.0"] * COUNT
 
 
 def test_every_objective_has_a_case() -> None:
@@ -264,9 +272,10 @@ def test_shards_are_those_of_one_process(tiny_model_dir: Path, tmp_path: Path) -
     words = ["--model", str(tiny_model_dir), "--shard-rows", "20", "--threads", "1"]
     assert command.main(["--corpus", str(corpus), *words, "--output", str(tmp_path / "alone")]) == 0
     found = together(COUNT, shards, tmp_path, str(corpus), str(tmp_path / "shared"), str(others))
-    assert [one["codes"] for one in found] == [[0, 0, 1]] * 2
+    assert [one["codes"] for one in found] == [[0, 0, 1, 1]] * 2
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
     assert not (tmp_path / "shared-others/complete.json").exists()
+    assert not (tmp_path / "shared-flags").exists()
 
 
 def test_one_process_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def test_an_interrupted_table_goes_on(
     ]
 
 
-def test_seconds_are_of_every_step_and_of_all_its_tries(
+def test_seconds_are_of_every_step_that_ran_in_one_go(
     steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = itertools.count(0, 10)
@@ -119,12 +119,23 @@ def test_seconds_are_of_every_step_and_of_all_its_tries(
     steps.codes = {"two/seed1/2": 130, "scored/seed0/1": 130}
     assert call(tmp_path, "--row", "two", "--seed", "1") == 130
     assert call(tmp_path, "--row", "two", "--seed", "1") == 0
-    assert [step["seconds"] for step in record(tmp_path, "two-seed1")["steps"]] == [10, 20]
+    assert [step.get("seconds") for step in record(tmp_path, "two-seed1")["steps"]] == [10, None]
     assert call(tmp_path, "--row", "two", "--seed", "1", "--again") == 0
     assert [step["seconds"] for step in record(tmp_path, "two-seed1")["steps"]] == [10, 10]
     assert call(tmp_path, "--row", "scored") == 130
     assert call(tmp_path, "--row", "scored") == 0  # an evaluation starts over
     assert record(tmp_path, "scored-seed0")["steps"][0]["seconds"] == 10
+
+
+def test_a_full_disk_for_the_seconds_is_no_failure(
+    steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runner, "write_text_atomically", full)
+    assert call(tmp_path, "--row", "two", "--seed", "1") == 0
+    assert [step.get("seconds") for step in record(tmp_path, "two-seed1")["steps"]] == [None, None]
 
 
 def test_an_evaluation_starts_over(steps: Steps, tmp_path: Path) -> None:

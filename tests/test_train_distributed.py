@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rank_processes import TIMEOUT, start_train
+from rank_processes import TIMEOUT, start_train, told
 from safetensors.torch import load_file
 from tiny_models import save_tiny
 from train_process import ROOT, Result, Running, TrainRunner, environment
@@ -150,6 +150,19 @@ def test_a_dead_process_ends_the_run(tiny_model_dir: Path, tmp_path: Path) -> No
     )
     assert "Traceback" not in result.stderr
     assert any((tmp_path / "run/checkpoints").iterdir())
+
+
+def test_other_flags_on_another_process_are_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """As where each machine is given its own command; the name of the run may differ."""
+    flags = ["--model", tiny_model_dir, *FLAGS]
+    started = [
+        TrainRunner(tmp_path / f"process-{r}").start(*flags, "--lr", lr, "--output-dir", tmp_path / lr, **one)
+        for r, (one, lr) in enumerate(zip(told(2), ("1e-4", "5e-2"), strict=True))
+    ]
+    first, second = ends(started)
+    assert (first.code, second.code) == (1, 1)
+    assert "train.py: error: process 1 has lr [0.05], the first one [0.0001]" in first.stderr
+    assert not list(tmp_path.glob("*/checkpoints"))
 
 
 def test_wrong_flags_are_told_once(tiny_model_dir: Path, tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from data_server import tar_gz, zipped
+from safetensors.torch import load_file
 from tiny_models import save_tiny
 
 from data import download
@@ -66,12 +68,54 @@ def test_weights_are_never_unpickled(
     assert not marker.exists()
 
 
-def test_a_dense_layer_takes_no_more_memory_than_its_weights(saved: Path) -> None:
-    """What config.json says would be 400 TB."""
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"in_features": 10**7, "out_features": 10**7}, r"model.safetensors: the weights do not fit config\.json: linear\.weight is \(12, 32\), expected \(10000000, 10000000\)"),
+        ({"out_features": 10**30}, r"linear\.weight is \(12, 32\), expected"),
+        ({"out_features": 0}, "config.json: out_features 0; allowed: an integer of at least 1"),
+        ({"in_features": "16"}, "in_features '16'; allowed"),
+        ({"in_features": None}, "in_features None; allowed"),
+        ({"bias": 1}, "bias 1; allowed: true or false"),
+        ({"bias": False}, r"linear\.bias is \(12,\), expected nothing"),
+        ({"activation_function": "os.system"}, "activation_function 'os.system'; allowed: torch.nn"),
+        ({"activation_function": ["x"]}, r"activation_function \['x'\]; allowed"),
+    ],
+)  # fmt: skip
+def test_a_dense_layer_is_what_its_weights_are(saved: Path, changes: dict[str, object], said: str) -> None:
+    """The first would be 400 TB: nothing is made before the weights agree."""
     path = saved / "2_Dense/config.json"
-    values = json.loads(path.read_text()) | {"in_features": 10**7, "out_features": 10**7}
-    path.write_text(json.dumps(values))
-    with pytest.raises(RunError, match=r"2_Dense: the weights do not fit config\.json: size mismatch"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(RunError, match=said) as error:
+        modelWithPooling.from_pretrained(saved)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda w: w.to(torch.complex64), "is of torch.complex64"),
+        (lambda w: w.long(), "is of torch.int64"),
+        (lambda w: w.to("meta"), "is no plain tensor"),
+        (lambda w: w.to_sparse(), "is no plain tensor"),
+        (lambda w: torch.zeros(1).expand(w.shape), "is fewer numbers than its shape says"),
+        (lambda w: w[:, :1], r"is \(12, 1\), expected \(12, 32\)"),
+        (lambda w: w * torch.nan, "the weights hold numbers that are not finite"),
+        (lambda w: [w], "is no plain tensor"),
+    ],
+)
+def test_dense_weights_are_plain_numbers(
+    saved: Path, spoil: Callable[[torch.Tensor], object], said: str
+) -> None:
+    """In the older file, which can hold all of these."""
+    safe = saved / "2_Dense/model.safetensors"
+    state = load_file(safe)
+    torch.save({**state, "linear.weight": spoil(state["linear.weight"])}, saved / "2_Dense/pytorch_model.bin")
+    safe.unlink()
+    with pytest.raises(RunError, match=f"pytorch_model.bin: .*{said}"):
+        modelWithPooling.from_pretrained(saved)
+    torch.save([state], saved / "2_Dense/pytorch_model.bin")
+    with pytest.raises(RunError, match=r"linear\.weight is missing"):
         modelWithPooling.from_pretrained(saved)
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,29 +168,28 @@ class Runner:
             words = [sys.executable, "train.py", "--resume", self.folder(key, seed, number)]
         elif step.program not in GOES_ON:
             shutil.rmtree(folder, ignore_errors=True)  # a start that came to nothing
-            self.seconds_file(key, seed, number).unlink(missing_ok=True)
         if step.writes:
             folder.mkdir(parents=True, exist_ok=True)
-        begun = time.monotonic()
-        try:
-            code = execute(words, self.environment())
-        finally:
-            self.add_seconds(key, seed, number, time.monotonic() - begun)
+        resumed, begun = "--resume" in words, time.monotonic()
+        self.seconds_file(key, seed, number).unlink(missing_ok=True)
+        code = execute(words, self.environment())
         if code in STOPS:
             raise Stopped(code)
         if code or not is_finished(step, folder):
             wrong = f"ended with exit code {code}" if code else f"left no {finished_file(step)}"
             raise RowFailed(f"step {number} ({step.program}) {wrong}")
+        if not resumed and step.program not in GOES_ON:
+            self.note_seconds(key, seed, number, time.monotonic() - begun)
         return True
 
     def seconds_file(self, key: str, seed: int, number: int) -> Path:
         return ROOT / f"{self.folder(key, seed, number)}.seconds"
 
-    def add_seconds(self, key: str, seed: int, number: int, seconds: float) -> None:
-        """Wall seconds of a step, beside its folder: those of a run that was cut short and went on are added up."""
-        write_text_atomically(
-            self.seconds_file(key, seed, number), f"{self.seconds(key, seed, number) + seconds:.1f}"
-        )
+    def note_seconds(self, key: str, seed: int, number: int, seconds: float) -> None:
+        """Wall seconds of a step that was run in one go, beside its folder; of one that was cut short nothing is known but
+        what its training says itself. A step is no worse for a disk that has no room for this."""
+        with suppress(OSError):
+            write_text_atomically(self.seconds_file(key, seed, number), f"{seconds:.1f}")
 
     def seconds(self, key: str, seed: int, number: int) -> float:
         """0 where none were kept."""
