@@ -43,6 +43,7 @@ from experiments.fuzz.seeds import (
     VECTORS,
     WORDS,
 )
+from heads.embedding import Dense, Normalize
 from sbert.checkpoint import load_checkpoint
 from sbert.cross_directory import read_cross
 from sbert.directory import read_description
@@ -59,6 +60,10 @@ from sbert.static_vectors import read_vectors
 
 REFUSALS = (DataError, RunError, UsageError)
 Target = Callable[[random.Random], object]
+DESCRIBES = (
+    ".json",
+    "2_Dense/model.safetensors",
+)  # what says how a model is put together, without its encoder
 EVERY_SEED = [seed for files in (*EXAMPLES.values(), *RETRIEVAL.values(), *OWN.values()) for seed in files]
 
 
@@ -121,7 +126,7 @@ def targets(feed: Feed) -> dict[str, tuple[int, Target]]:
         "archive": (40, lambda draw: _archive(feed, draw)),
         "model description": (
             80,
-            lambda draw: read_description(feed.directory(draw, "described", (".json",))),
+            lambda draw: read_description(feed.directory(draw, "described", DESCRIBES)),
         ),
         "cross description": (40, lambda draw: read_cross(feed.directory(draw, "described", (".json",)))),
         "model directory": (4, lambda draw: modelWithPooling.from_pretrained(feed.directory(draw, "model"))),
@@ -210,6 +215,7 @@ def whole_directories(model: Path, scratch: Path) -> dict[str, dict[str, bytes]]
 
     saved = scratch / "saved"
     loaded = modelWithPooling.from_pretrained(model)
+    loaded.layers.extend([Dense(int(loaded.width), 4), Normalize()])
     loaded.save_pretrained(saved)
     rows = np.eye(2, 4, dtype=np.float32)
     pool = DensePool(rows, ["one", "two"], np.arange(2), "cosine")
@@ -225,7 +231,7 @@ def whole_directories(model: Path, scratch: Path) -> dict[str, dict[str, bytes]]
     flags = {f.name: getattr(Flags(), f.name) for f in fields_of(Flags)}
     (run / "config.json").write_text(json.dumps({"flags": flags, "precision": "fp32", "data": {}}))
     beir = {"corpus.jsonl": CORPUS, "queries.jsonl": QUERIES, "qrels/test.tsv": QRELS}
-    described = {n: c for n, c in _files(saved).items() if n.endswith(".json") and "tokenizer" not in n}
+    described = {n: c for n, c in _files(saved).items() if n.endswith(DESCRIBES) and "tokenizer" not in n}
     return {
         "beir": beir,
         "model": _files(saved),
