@@ -106,14 +106,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     ),
     "unknown activation": (
         change("2_Dense/config.json", "activation_function", to="os.system"),
-        ("2_Dense/config.json: activation 'os.system': allowed are torch.nn.modules.linear.Identity",),
+        ("2_Dense/config.json: activation_function 'os.system'; allowed: torch.nn.modules.linear.Identity",),
     ),
     "dense without width": (write("2_Dense/config.json", '{"in_features": 32}'), ("config.json", "out_features")),
     "dense width a word": (change("2_Dense/config.json", "in_features", to="a"), ("2_Dense/config.json",)),
     "no dense config": (remove("2_Dense/config.json"), ("2_Dense/config.json: no such file",)),
     "no dense weights": (remove("2_Dense/model.safetensors"), ("2_Dense: no weights (looked for model.safetensors, pytorch_model.bin)",)),
     "truncated dense weights": (truncate("2_Dense/model.safetensors"), ("2_Dense",)),
-    "other dense weights": (rename_tensors, ("2_Dense: the weights do not fit config.json",)),
+    "other dense weights": (rename_tensors, ("2_Dense/model.safetensors: the weights do not fit config.json",)),
     "dense of another width": (
         lambda folder: shutil.rmtree(folder / "1_Pooling") or (folder / "1_Pooling").mkdir()
         or write("1_Pooling/config.json", '{"pooling_mode": ["mean", "max"]}')(folder),
