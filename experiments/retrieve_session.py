@@ -55,7 +55,6 @@ OWN_FLAGS = (
     "record",
     "device",
     "threads",
-    "progress",
 )  # of each process, or of its machine
 
 

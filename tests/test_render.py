@@ -89,7 +89,10 @@ def test_minutes_by_hand(folder: Path) -> None:
     changes: list[dict[str, Any]] = [
         {"steps": [{"seconds": 60.0}, {"seconds": 30.0}]},
         {
-            "steps": [{"metrics": {"stages": [{"train_seconds": 120.0}]}}, {}],
+            "steps": [
+                {"seconds": 999.0, "metrics": {"stages": [{"train_seconds": 120.0}]}},
+                {},
+            ],  # cut short later
             "metrics": {"stages": [{"train_seconds": 60.0}, {"train_seconds": 180.0}]},
         },
         {"steps": [{"seconds": 30.0}]},
