@@ -180,6 +180,16 @@ def test_values_by_hand() -> None:
     assert values(TOY, {"s": 437.6})["per s"] == 437.6
 
 
+def test_dev_scores_of_the_kept_update_count_where_the_row_has_no_other() -> None:
+    table = Table("t", "T", (Column("dev", "nli/accuracy"), Column("test", "sts/rho")), ())
+    scored = [{"update": 2, "nli/accuracy": 0.5}, {"update": 4, "nli/accuracy": 0.75, "sts/rho": 0.125}]
+    stage = {"best": 0.5, "best_update": 2, "last_update": 4, "evaluations": scored}
+    assert values(table, {"sts/rho": 0.25, "stages": [stage]}) == {"dev": 50.0, "test": 25.0}
+    last = {**stage, "best": None}
+    assert values(table, {"sts/rho": 0.25, "stages": [stage, last]}) == {"dev": 75.0, "test": 25.0}
+    assert values(table, {"stages": [{**last, "evaluations": []}]}) == {"dev": None, "test": None}
+
+
 def test_a_line_of_the_paper() -> None:
     assert printed(TOY.columns[:3], "1.5 - 3") == {"A": 1.5, "B": None, "Mean": 3.0}
     with pytest.raises(ValueError, match="shorter"):
@@ -208,9 +218,7 @@ def test_placeholders_by_hand() -> None:
 def test_folders_of_rows_that_are_built_on() -> None:
     words = Runner("r").argv("table2/sbert-nli-stsb-4", 3, 1)
     assert words[words.index("--model") + 1] == "r/table1/sbert-nli-4/seed3/1/model"
-    words = Runner("r").argv("cross/nli", 2, 1)
-    assert words[words.index("--model") + 1] == "r/table2/cross-nli-stsb-6/seed2/1/model"
-    words = Runner("r").argv("table2/cross-nli-stsb-6", 2, 2)
-    assert words[words.index("--model") + 1] == "r/table2/cross-nli-stsb-6/seed2/1/model"
+    words = Runner("r").argv("table2/cross-nli-stsb-6", 2, 1)
+    assert words[words.index("--model") + 1] == "r/cross/nli/seed1/1/model"  # the one seed that it has
     assert seed_for(row_of("table1/minilm"), 5) == 0 and seed_for(row_of("table1/sbert-nli-4"), 5) == 5
     assert seed_for(row_of("korean/distilled"), 5) == 1  # its only one

@@ -87,16 +87,22 @@ ROWS = (
         seeds=SEEDS,
     ),
     Row(
-        id="distilled-klue-nli-korsts",
-        name="the distilled one, KLUE-NLI, then KorSTS",
+        id="distilled-klue-nli",
+        name="the distilled one, KLUE-NLI",
         edition="offline",
         steps=(
             train(
                 f"--model {DISTILLED} --train-data klue-nli --batch-size 32 --lr 5e-5 --head-lr 1e-2 --select-on last "
                 f"--dev-data klue-nli --dev-limit 0 --eval-data {ALL} {ONE}"
             ),
-            train(f"--model {{step1}}/model {KORSTS}"),
         ),
+        seeds=(1,),
+    ),
+    Row(
+        id="distilled-klue-nli-korsts",
+        name="that, KorSTS, CoSENT",
+        edition="offline",
+        steps=(train(f"--model {{row:korean/distilled-klue-nli}}/model {KORSTS}"),),
         seeds=(1,),
     ),
 )

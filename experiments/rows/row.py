@@ -106,11 +106,23 @@ def values(table: Table, metrics: Mapping[str, object]) -> Values:
 
 
 def _value(column: Column, metrics: Mapping[str, object]) -> float | None:
+    known = {**_kept_on_dev(metrics), **metrics}
     for name in column.metrics:
-        number = metrics.get(name)
+        number = known.get(name)
         if isinstance(number, int | float) and number == number:
             return float(number) * column.scale
     return None
+
+
+def _kept_on_dev(metrics: Mapping[str, object]) -> Mapping[str, object]:
+    """What a training run's last stage measured on its dev sets at the update whose weights it kept: a bi-encoder's
+    accuracy on NLI is nowhere else, since its classifier is not part of the model."""
+    stages = metrics.get("stages")
+    if not (isinstance(stages, list) and stages):
+        return {}
+    last = stages[-1]
+    kept = last["last_update"] if last["best"] is None else last["best_update"]
+    return next((one for one in last["evaluations"] if one["update"] == kept), {})
 
 
 def average(numbers: Sequence[float | None]) -> float | None:

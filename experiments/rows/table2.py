@@ -14,10 +14,6 @@ RECIPE = "--batch-size 16 --lr 2e-5 --warmup-ratio 0.1 --dev-limit 0 --eval-data
 STSB_OFFLINE = (
     "--epochs 4 --batch-size 16 --lr 5e-5 --eval-steps 0.125 --dev-limit 0 --threads 1 --eval-data stsb"
 )
-CROSS_NLI_OFFLINE = (
-    "--arch cross --train-data nli-en --lr 5e-5 --batch-size 32 --epochs 1 --select-on last --dev-data nli-en "
-    "--dev-limit 2000 --eval-data --threads 1"
-)
 
 
 def _paper(name: str, title: str, mean: float, sd: float, place: str, *steps: Step) -> Row:
@@ -174,8 +170,7 @@ ROWS = (
         3,
         88.33,
         "BERT-NLI-STSb-base",
-        train(CROSS_NLI_OFFLINE),
-        train(f"--model {{step1}}/model {_CROSS}"),
+        train(f"--model {{row:cross/nli}}/model {_CROSS}"),
     ),
 )
 
@@ -184,5 +179,6 @@ TABLE = Table(
     title="Table 2: STS benchmark, test",
     columns=COLUMNS,
     rows=ROWS,
-    note="The paper's figures of trained models are means of ten seeds.",
+    note="The paper's figures of trained models are means of ten seeds. The offline cross-encoder after NLI has three seeds of "
+    "STSb and one of NLI.",
 )

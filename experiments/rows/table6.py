@@ -87,7 +87,7 @@ def _whole() -> list[Row]:
                     f"{STSB['offline'].replace('--num-layers 4 ', '')} --precision bf16 --pooling {pooling}"
                 ),
             ),
-            seeds=SEEDS["offline"],
+            seeds=(1,),
             paper={TITLE: printed},
             place="stands in for Table 6",
         )
