@@ -1,4 +1,5 @@
-"""Speed beside sentence-transformers: the same rows and settings, in turn (ours, peer, ours, peer), in fresh processes.
+"""Speed beside sentence-transformers: the same rows and settings, in turn (ours, peer, ours, peer), in fresh processes. A round
+takes every precision and backend once.
 
     make bench-peers                                                 # the peer's own environment, once
     python -m experiments.bench encode --peer-python .venv-peers/bin/python
@@ -95,16 +96,18 @@ def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
         for name in args.task:
             path = Path(folder) / f"{name}.json"
             work = write_rows(args, name, path)
-            backends = [(args.precision[-1], backend) for backend in args.backend]
-            for precision, backend in [*((precision, "torch") for precision in args.precision), *backends]:
-                cell = {"task": name, "precision": precision, "backend": backend, **work, "rounds": []}
-                record["cells"].append(cell)
-                for number in range(1, args.rounds + 1):
+            pairs = [(precision, "torch") for precision in args.precision]
+            pairs += [(args.precision[-1], backend) for backend in args.backend]
+            cells = [{"task": name, "precision": p, "backend": b, **work, "rounds": []} for p, b in pairs]
+            record["cells"] += cells
+            for number in range(1, args.rounds + 1):
+                for cell in cells:
                     cell["rounds"].append(measure_round(args, path, cell, work, folder))
                     cell["summary"] = summarize(cell["rounds"])
                     _write(partial, record)
                     print(progress_line(args, cell, number), file=sys.stderr)
-                if backend == "torch" and args.device == "cpu" and not args.no_limit:
+            for cell in cells:
+                if cell["backend"] == "torch" and args.device == "cpu" and not args.no_limit:
                     add_limit(args, path, cell, work)
     record["ours_over_peer_default"] = against_default(record["cells"])
     _write(args.output, record)

@@ -43,16 +43,17 @@ def summarize(rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, An
     return out
 
 
-def against_default(cells: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Ours in half precision over the peer in fp32, which is its default: {"stsb bf16": ratio of the medians}. Of cells of
-    one task and one command; the two were not measured in turn, so the plain ratio of a precision is the firmer one."""
+def against_default(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Ours in half precision over the peer in fp32, which is its default, round by round: {"stsb bf16": their summary}."""
     default = {
-        c["task"]: c["summary"]["peer"]["median"]
+        c["task"]: [r["peer"]["per_second"] for r in c["rounds"]]
         for c in cells
         if c["precision"] == "fp32" and c["backend"] == "torch" and "peer" in c["summary"]
     }
     return {
-        f"{c['task']} {c['precision']}": c["summary"]["ours"]["median"] / default[c["task"]]
+        f"{c['task']} {c['precision']}": summary(
+            [r["ours"]["per_second"] / peer for r, peer in zip(c["rounds"], default[c["task"]], strict=True)]
+        )
         for c in cells
         if c["precision"] != "fp32" and c["backend"] == "torch" and c["task"] in default
     }
@@ -80,7 +81,7 @@ def bench_table(what: str, cells: Sequence[Mapping[str, Any]]) -> str:
             )
     measured = ", ".join(dict.fromkeys(cell["quality_of"] for cell in cells))
     more = "".join(
-        f"\nours, {cell}, over the peer's default (fp32): {ratio:.2f}"
+        f"\nours, {cell}, over the peer's default (fp32): {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
         for cell, ratio in against_default(cells).items()
     )
     more += "".join(f"\n{limit_line(cell)}" for cell in cells if "limit" in cell)

@@ -145,7 +145,7 @@ def test_ours_alone_has_no_ratio_and_no_peer_row() -> None:
 
 def test_the_table_has_a_row_a_side() -> None:
     cell = {"task": "stsb", "precision": "fp32", "backend": "torch", "quality_of": "k"}
-    cell["summary"] = summarize(rounds((9.0, 3.0)))
+    cell |= {"rounds": rounds((9.0, 3.0)), "summary": summarize(rounds((9.0, 3.0)))}
     ours, peer = bench_table("encode", [cell]).split("\n")[2:4]
     assert "peer, onnx  " in bench_table("encode", [cell | {"backend": "onnx"}])
     assert ours.split() == ["stsb", "fp32", "ours", "9.0", "9.0", "9.0", "3.00", "3.00", "3.00", "50.00"]
@@ -153,23 +153,26 @@ def test_the_table_has_a_row_a_side() -> None:
 
 
 def test_ours_in_bf16_over_the_peers_default_by_hand() -> None:
-    """Ours 12 in bf16 against 3 of the peer in fp32: 4.00, whatever the peer does in bf16; a task without fp32: none."""
+    """Ours 12 in bf16 against 3 of the peer in fp32 in the same round: 4, whatever the peer does in bf16; 10 against 5: 2; a
+    task without fp32: none."""
     cells = [
         {
             "task": task,
             "precision": precision,
             "backend": "torch",
             "quality_of": "k",
-            "summary": summarize(rounds(speeds)),
+            "rounds": rounds(*speeds),
+            "summary": summarize(rounds(*speeds)),
         }
         for task, precision, speeds in (
-            ("stsb", "fp32", (9.0, 3.0)),
-            ("stsb", "bf16", (12.0, 6.0)),
-            ("nli", "bf16", (8.0, 2.0)),
+            ("stsb", "fp32", ((9.0, 3.0), (9.0, 5.0))),
+            ("stsb", "bf16", ((12.0, 6.0), (10.0, 6.0))),
+            ("nli", "bf16", ((8.0, 2.0), (8.0, 2.0))),
         )
     ]
-    assert against_default(cells) == {"stsb bf16": 4.0}
-    assert bench_table("encode", cells).endswith("ours, stsb bf16, over the peer's default (fp32): 4.00")
+    assert against_default(cells) == {"stsb bf16": {"median": 3.0, "min": 2.0, "max": 4.0, "spread": 2 / 3}}
+    told = "ours, stsb bf16, over the peer's default (fp32): 3.00 (2.00 to 4.00)"
+    assert bench_table("encode", cells).endswith(told)
 
 
 # ---------------------------------------------------------------- rows and turns
@@ -327,30 +330,34 @@ def test_train_worker(
 def test_a_backend_has_rounds_and_an_interpreter_of_its_own(
     tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the last precision, after the cells of the torch backend, ours in turn with it."""
+    """In the last precision, after the torch backend, ours in turn with it; a round takes everything once."""
     started: list[tuple[str, ...]] = []
+    speeds = {"torch fp32": [3.0, 2.0], "torch bf16": [4.5, 4.5], "openvino bf16": [6.0, 6.0]}
 
     def measure(words: list[str], threads: int, folder: str) -> dict[str, Any]:
+        precision = words[words.index("--precision") + 1]
         if not words[1].endswith("encode_peer.py"):
-            started.append(("ours", words[words.index("--precision") + 1]))
+            started.append(("ours", precision))
             return {"per_second": 9.0, "quality": 0.5, "threads": 1, "seconds": 1.0}
         started.append((Path(words[0]).name, words[-1]))
-        return {"per_second": {"torch": 3.0, "openvino": 6.0}[words[-1]], "quality": 0.5, "threads": 1}
+        return {"per_second": speeds[f"{words[-1]} {precision}"].pop(0), "quality": 0.5, "threads": 1}
 
     monkeypatch.setattr(bench, "measure", measure)
     for name in ("python", "python-openvino"):
         (tmp_path / name).write_text("#!/bin/sh\nexit 0\n")
         (tmp_path / name).chmod(0o755)
     output = tmp_path / "speed.json"
-    words = ["encode", "--task", "samples-sts", "--rounds", "1", "--precision", "fp32", "bf16", "--no-limit"]
+    words = ["encode", "--task", "samples-sts", "--rounds", "2", "--precision", "fp32", "bf16", "--no-limit"]
     words += ["--peer-python", str(tmp_path / "python"), "--model", str(tiny_model_dir)]
     words += ["--backend", f"openvino={tmp_path / 'python-openvino'}", "--output", str(output)]
     assert bench.main(words) == 0
-    assert started[1::2] == [("python", "torch"), ("python", "torch"), ("python-openvino", "openvino")]
-    assert started[::2] == [("ours", "fp32"), ("ours", "bf16"), ("ours", "bf16")]
+    assert started[1::2] == [("python", "torch"), ("python", "torch"), ("python-openvino", "openvino")] * 2
+    assert started[::2] == [("ours", "fp32"), ("ours", "bf16"), ("ours", "bf16")] * 2
     record = json.loads(output.read_text(encoding="utf8"))
-    assert [cell["summary"]["ratio"]["median"] for cell in record["cells"]] == [3.0, 3.0, 1.5]
-    assert record["ours_over_peer_default"] == {"samples-sts bf16": 3.0}
+    assert [cell["summary"]["ratio"]["median"] for cell in record["cells"]] == [3.75, 2.0, 1.5]
+    assert record["ours_over_peer_default"] == {
+        "samples-sts bf16": {"median": 3.75, "min": 3.0, "max": 4.5, "spread": 0.4}
+    }
     assert str(tmp_path) not in output.read_text(encoding="utf8")
 
 
