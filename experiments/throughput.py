@@ -102,7 +102,7 @@ def encode_in_batches(
     import torch
 
     from sbert.encode import pad, tokenize
-    from sbert.precision import DTYPES, choose_attention, with_half_encoder
+    from sbert.precision import DTYPES, with_half_encoder
 
     assert model.tokenizer is not None
     network: Any = model if precision == "fp32" else with_half_encoder(model, DTYPES[precision])
@@ -120,8 +120,6 @@ def encode_in_batches(
             padded = pad([ids[i] for i in rows], pad_id, side)
             features = {name: tensor.to(model.device) for name, tensor in padded.items()}
             computed += features["input_ids"].numel()
-            if network is not model:
-                choose_attention(network.model, features["input_ids"].shape[1])
             out[rows] = network(**features)["sentence_embedding"].cpu()  # waits for the card
     seconds = time.perf_counter() - started
     return Pass(out.numpy(), sum(map(len, ids)), computed, seconds)

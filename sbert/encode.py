@@ -16,7 +16,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from sbert import distributed, ranks
 from sbert.packing import pack_encoder
-from sbert.precision import DTYPES, MANY, autocast, choose_attention, with_half_encoder
+from sbert.precision import DTYPES, MANY, autocast, with_half_encoder
 from sbert.progress import Progress
 from sbert.unpadded import packs
 
@@ -219,8 +219,6 @@ def run_batches(
                 kinds = None if types is None else [types[i] for i in batch]
                 padded = pad([ids[i] for i in batch], pad_id, side, kinds)
                 features = {k: v.to(device, non_blocking=True) for k, v in padded.items()}
-                if copied:
-                    choose_attention(network.model, features["input_ids"].shape[1])
                 with autocast(device, casting):
                     vectors = forward(network, features)
                 if out is None:

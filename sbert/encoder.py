@@ -26,6 +26,8 @@ from transformers.utils import logging as transformers_logging
 
 from data.files import sha256_of
 from sbert.atomic import settle
+from sbert.attention import choose_attention
+from sbert.dropout import replace_dropout
 from sbert.errors import RunError
 from sbert.jsonfile import read_json
 from sbert.static_vectors import is_vector_file, load_vectors
@@ -195,6 +197,8 @@ def _load(auto_class: Any, directory: Path, **config_values: Any) -> tuple[PreTr
     bad = next((name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()), None)
     if bad is not None:
         raise RunError(f"{directory}: the weights hold numbers that are not finite, {bad} the first")
+    choose_attention(model)
+    replace_dropout(model)
     missing = sorted(key for key in info["missing_keys"] if "position_ids" not in key)
     return model, [*missing, *(str(key[0]) for key in info.get("mismatched_keys", ()))]
 

@@ -72,18 +72,3 @@ def with_half_encoder(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     shared = {id(p): p for p in model.parameters()}
     half = {id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in encoder.parameters()}
     return copy.deepcopy(model, {id(model.tokenizer): model.tokenizer, **shared, **half})
-
-
-SHORT = 128  # tokens
-
-
-def choose_attention(encoder: Any, width: int) -> None:
-    """On the CPU, plain matrix products for short batches and torch's fused attention for long ones: fused costs more than
-    it saves on sentences (experiments/LOG.md). Encoders with an attention of their own (MPNet, DeBERTa-v2) keep it.
-
-    encoder: a PreTrainedModel. width: T of the batch.
-    """
-    wanted = "eager" if width <= SHORT else "sdpa"
-    now = encoder.config._attn_implementation
-    if encoder.device.type == "cpu" and encoder._supports_sdpa and now in ("eager", "sdpa") and now != wanted:
-        encoder.set_attn_implementation(wanted)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from loop_parts import SETTINGS, Encoder, source
-from tiny_models import save_tiny
 from torch import nn
 
 import sbert.optim
@@ -16,7 +15,7 @@ from sbert.encode import encode
 from sbert.loop import fit
 from sbert.model import modelWithPooling
 from sbert.optim import vocabulary_gradients, zero_gradients
-from sbert.precision import choose_attention, with_half_encoder
+from sbert.precision import with_half_encoder
 
 TEXTS = ["a cat sat", "고양이가 앉았다", "one two three four five six", "x"]
 
@@ -65,18 +64,8 @@ def test_both_kinds_of_attention_give_the_same_vectors(
     model: modelWithPooling, copied: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = encode(model, TEXTS, precision="bf16").embeddings
-    monkeypatch.setattr("sbert.precision.SHORT", 0)
+    monkeypatch.setattr("sbert.attention.SHORT", 0)
     assert np.abs(short - encode(model, TEXTS, precision="bf16").embeddings).max() < 0.02
-
-
-def test_attention_goes_by_width(model: modelWithPooling) -> None:
-    network = with_half_encoder(model, torch.bfloat16)
-    seen = []
-    for width in (8, 128, 129, 20):
-        choose_attention(network.model, width)
-        seen.append(network.model.config._attn_implementation)
-    assert seen == ["eager", "eager", "sdpa", "eager"]
-    assert model.model.config._attn_implementation == "sdpa"
 
 
 def test_a_few_texts_are_not_worth_a_copy(model: modelWithPooling, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,19 +84,6 @@ def test_a_few_texts_are_not_worth_a_copy(model: modelWithPooling, monkeypatch: 
         assert len(made) == copies
     encode(model, TEXTS, precision="fp32")
     assert len(made) == 1
-
-
-@pytest.mark.parametrize("family", ["mpnet", "deberta-v2"])
-def test_an_attention_of_its_own_is_kept(
-    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_tiny(tmp_path / family, family)
-    network = with_half_encoder(modelWithPooling.from_pretrained(tmp_path / family), torch.bfloat16)
-    asked: list[str] = []
-    monkeypatch.setattr(network.model, "set_attn_implementation", asked.append)
-    for width in (8, 200):
-        choose_attention(network.model, width)
-    assert not asked
 
 
 def test_threads_encode_at_once(model: modelWithPooling, copied: None) -> None:

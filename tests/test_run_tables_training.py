@@ -104,16 +104,16 @@ def test_two_steps_of_the_paper(
     assert not (tmp_path / "results").exists()
 
 
-def test_a_row_on_step_one_of_another(
+def test_a_row_on_the_one_seed_of_another(
     start: TrainRunner, files: Path, tiny_model_dir: Path, tmp_path: Path
 ) -> None:
-    words = ["--table", "cross", "--row", "nli", "--seed", "1", "--model", str(tiny_model_dir)]
+    words = ["--table", "table2", "--row", "cross-nli-stsb-6", "--seed", "2", "--model", str(tiny_model_dir)]
     words += ["--data-dir", str(files), "--runs-dir", str(tmp_path / "runs"), "--", "--max-updates", "2"]
     assert run.main([*words, "--precision", "fp32"]) == 0
-    found = read(tmp_path / "runs/records/cross/nli-seed1.json")
-    assert found["steps"][0]["flags"]["model"] == "runs/tables/table2/cross-nli-stsb-6/seed1/1/model"
-    assert 0 <= found["metrics"]["nli-en-test/accuracy"] <= 1 and "nli-en-dev/accuracy" in found["metrics"]
-    assert (tmp_path / "runs/records/table2/cross-nli-stsb-6-seed1.json").exists()
+    found = read(tmp_path / "runs/records/table2/cross-nli-stsb-6-seed2.json")
+    assert found["steps"][0]["flags"]["model"] == "runs/tables/cross/nli/seed1/1/model"
+    nli = read(tmp_path / "runs/records/cross/nli-seed1.json")["metrics"]
+    assert 0 <= nli["nli-en-test/accuracy"] <= 1 and "nli-en-dev/accuracy" in nli
 
 
 def test_an_interrupted_table_ends_as_if_it_had_not_been(
