@@ -18,10 +18,11 @@ SEEDS = (1, 2, 3)
 PARALLEL = "tatoeba news-ko-en jhe stsb-ko-en xnli-ko-en"
 ONE = "--threads 1 --precision bf16"
 DISTILLED = "{row:korean/distilled}/model"
-KORSTS = (
-    "--train-data korsts --objective cosent --epochs 4 --batch-size 32 --lr 5e-5 --eval-steps 0.125 --dev-limit 0 "
+COSENT = (
+    "--objective cosent --epochs 4 --batch-size 32 --lr 5e-5 --eval-steps 0.125 --dev-limit 0 "
     f"--eval-data {ALL} {ONE}"
 )
+KORSTS = f"--train-data korsts {COSENT}"
 
 
 def words(init: str) -> Row:
@@ -84,6 +85,18 @@ ROWS = (
         name="that, KorSTS, CoSENT",
         edition="offline",
         steps=(train(f"--model {DISTILLED} {KORSTS}"),),
+        seeds=SEEDS,
+    ),
+    Row(
+        id="distilled-korsts-stsb",
+        name="the distilled one, KorSTS and STSb in English, CoSENT",
+        edition="offline",
+        steps=(
+            train(
+                f"--model {DISTILLED} --train-data korsts stsb --dev-data korsts "
+                f"--select-on korsts-dev/spearman_cosine {COSENT}"
+            ),
+        ),
         seeds=SEEDS,
     ),
     Row(
