@@ -112,7 +112,7 @@ def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
     record["ours_over_peer_default"] = against_default(record["cells"])
     _write(args.output, record)
     partial.unlink(missing_ok=True)
-    print(bench_table(args.what, record["cells"]))
+    print(bench_table(args.what, record["cells"], record["ours_over_peer_default"]))
     print(f"\n{processor()}, {args.threads} threads, {args.rounds} rounds; written to {args.output}")
     return 0
 

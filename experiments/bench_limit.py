@@ -39,7 +39,7 @@ GROUPS = (  # of an operator's name, the first that holds one of the words
     ("softmax", ("softmax",)),
     ("GELU", ("gelu",)),
     ("layer norm", ("layer_norm",)),
-    ("dropout", ("dropout", "bernoulli")),
+    ("dropout", ("dropout", "bernoulli", "random_", "::ge")),  # all but its products
     ("embedding", ("embedding", "index_select")),
     ("optimizer and clipping", ("adam", "foreach", "norm", "lerp", "addcmul", "addcdiv", "sqrt")),
     ("copies and casts", ("copy", "_to_", "::to", "clone", "contiguous", "cat", "fill", "zero", "empty")),

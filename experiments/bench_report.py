@@ -24,7 +24,7 @@ peer" is the median of the rounds' own ratios."""
 def _of_sides(what: str) -> Callable[[Mapping[str, Any]], str]:
     def render(record: Mapping[str, Any]) -> str:
         cells = [{"backend": "torch", **cell} for cell in record["cells"]]  # older records knew no other
-        return bench_table(what, cells)
+        return bench_table(what, cells, record["ours_over_peer_default"])
 
     return render
 

@@ -59,8 +59,13 @@ def against_default(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, f
     }
 
 
-def bench_table(what: str, cells: Sequence[Mapping[str, Any]]) -> str:
-    """One row a cell (task and precision) and side; the ratio stands in the row of ours."""
+def bench_table(
+    what: str, cells: Sequence[Mapping[str, Any]], over_default: Mapping[str, float | Mapping[str, float]]
+) -> str:
+    """One row a cell (task and precision) and side; the ratio stands in the row of ours.
+
+    over_default: what against_default gave. Older records, whose cells did not take turns, hold ratios of medians.
+    """
     header = ["task", "precision", "side", UNITS[what], "min", "max", "ours / peer", "min", "max", "Spearman"]
     rows = []
     for cell in cells:
@@ -81,11 +86,17 @@ def bench_table(what: str, cells: Sequence[Mapping[str, Any]]) -> str:
             )
     measured = ", ".join(dict.fromkeys(cell["quality_of"] for cell in cells))
     more = "".join(
-        f"\nours, {cell}, over the peer's default (fp32): {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
-        for cell, ratio in against_default(cells).items()
+        f"\nours, {cell}, over the peer's default (fp32): {_with_range(ratio)}"
+        for cell, ratio in over_default.items()
     )
     more += "".join(f"\n{limit_line(cell)}" for cell in cells if "limit" in cell)
     return f"{table(header, rows)}\n\nSpearman x 100: {measured}, median of the rounds{more}"
+
+
+def _with_range(ratio: float | Mapping[str, float]) -> str:
+    if isinstance(ratio, Mapping):
+        return f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+    return f"{ratio:.2f}, of medians that were taken one after the other"
 
 
 def limit_line(cell: Mapping[str, Any]) -> str:

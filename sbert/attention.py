@@ -14,6 +14,9 @@ from transformers.masking_utils import sdpa_mask
 
 from sbert import dropout as own
 
+# Encoders known to leave attention to the function that their config names, and to ask it for nothing but what stands
+# below: T5 adds its relative positions, LayoutLM has masks of numbers, MPNet and DeBERTa-v2 an attention of their own.
+FAMILIES = ("bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert")
 NAME = "sbert"
 SHORT = 128  # tokens of a batch's longest text
 
@@ -30,7 +33,7 @@ def attention(
 ) -> tuple[Tensor, Tensor | None]:
     """The attention function: query, key, value (B, H, T, d) -> (B, T, H, d), H heads of width d.
 
-    attention_mask: (B, 1, T, T), whether the token of a row sees that of a column; None: all.
+    attention_mask: bool, (B, 1, T, T), whether the token of a row sees that of a column; None: all.
     """
     short = query.shape[2] <= SHORT and query.dtype in (torch.bfloat16, torch.float16)
     causal = attention_mask is None and getattr(module, "is_causal", False)
@@ -38,7 +41,7 @@ def attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    scores = (query @ key.transpose(2, 3)) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = (query * (query.shape[-1] ** -0.5 if scaling is None else scaling)) @ key.transpose(2, 3)
     if attention_mask is not None:
         scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)  # padding may see nothing
     weights = torch.softmax(scores, -1).to(value.dtype)
@@ -52,7 +55,6 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def choose_attention(encoder: Any) -> None:
-    """Gives an encoder that would use torch's fused attention the one above. Those with an attention of their own (MPNet,
-    DeBERTa-v2) keep it. encoder: a PreTrainedModel."""
-    if encoder.config._attn_implementation == "sdpa" and encoder._can_set_attn_implementation():
+    """Gives an encoder of FAMILIES that would use torch's fused attention the one above. encoder: a PreTrainedModel."""
+    if encoder.config.model_type in FAMILIES and encoder.config._attn_implementation == "sdpa":
         encoder.set_attn_implementation(NAME)

@@ -1,8 +1,7 @@
 """Dropout on a CPU, from 16 random bits an element.
 
 torch draws a number for every element, on one thread: a fifth of an update of MiniLM in bf16 (experiments/LOG.md). Here a
-64-bit number serves four elements. The rate is rounded to 1 / 65,536, and what is kept is scaled by the rounded one, so the
-mean stays what it is. The bits come from torch's generator: checkpoints hold its state, and a seed gives the same run.
+64-bit number serves four elements. The rate is rounded to 1 / 65,536, and what is kept is scaled by the rounded one. The bits come from torch's generator: checkpoints hold its state, and a seed gives the same run.
 """
 
 import torch
@@ -17,7 +16,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
     dropped = round(p * LEVELS)
     if x.device.type != "cpu" or not 0 < dropped < LEVELS:
         return nn.functional.dropout(x, p)
-    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
     lanes = bits.view(torch.int16)[: x.numel()].view(x.shape)  # each of -32,768 to 32,767 as often
     keep = (lanes >= dropped - LEVELS // 2).to(x.dtype)
     return x * keep.mul_(LEVELS / (LEVELS - dropped))

@@ -24,9 +24,6 @@ from transformers.masking_utils import sdpa_mask
 
 from sbert.encoder import OFFSET_POSITIONS
 
-# Encoders known to hand every layer what the hooks add and to read order from position ids alone. MPNet and DeBERTa-v2
-# have an attention of their own; others with the interface may number positions by place in the row.
-FAMILIES = ("bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert")
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -137,7 +134,8 @@ AttentionMaskInterface.register(NAME, packed_mask)
 def pack_encoder(encoder: Any) -> None:
     """From here on the encoder runs unpadded, wherever it can; inputs and outputs look as before.
 
-    encoder: a PreTrainedModel of FAMILIES, or one of theirs with a head (the hooks go on the encoder inside).
+    encoder: a PreTrainedModel of sbert.attention.FAMILIES, which hand every layer what the hooks add and read order from
+    position ids alone (others may number positions by place in the row), or one of theirs with a head (the hooks go on the encoder inside).
     """
     if is_packed(encoder):
         return

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from sbert.packing import FAMILIES, is_packed, pack_encoder
+from sbert.attention import FAMILIES
+from sbert.packing import is_packed, pack_encoder
 
 log = logging.getLogger("sbert")
 

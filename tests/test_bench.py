@@ -139,15 +139,16 @@ def test_ours_alone_has_no_ratio_and_no_peer_row() -> None:
     shown = bench_table(
         "train",
         [{"task": "stsb", "precision": "fp32", "backend": "torch", "quality_of": "k", "summary": found}],
+        {},
     )
     assert "ours" in shown and "\nstsb       fp32  peer" not in shown and "50.00" in shown
 
 
 def test_the_table_has_a_row_a_side() -> None:
     cell = {"task": "stsb", "precision": "fp32", "backend": "torch", "quality_of": "k"}
-    cell |= {"rounds": rounds((9.0, 3.0)), "summary": summarize(rounds((9.0, 3.0)))}
-    ours, peer = bench_table("encode", [cell]).split("\n")[2:4]
-    assert "peer, onnx  " in bench_table("encode", [cell | {"backend": "onnx"}])
+    cell["summary"] = summarize(rounds((9.0, 3.0)))
+    ours, peer = bench_table("encode", [cell], {}).split("\n")[2:4]
+    assert "peer, onnx  " in bench_table("encode", [cell | {"backend": "onnx"}], {})
     assert ours.split() == ["stsb", "fp32", "ours", "9.0", "9.0", "9.0", "3.00", "3.00", "3.00", "50.00"]
     assert peer.split() == ["stsb", "fp32", "peer", "3.0", "3.0", "3.0", "-", "-", "-", "25.00"]
 
@@ -172,7 +173,10 @@ def test_ours_in_bf16_over_the_peers_default_by_hand() -> None:
     ]
     assert against_default(cells) == {"stsb bf16": {"median": 3.0, "min": 2.0, "max": 4.0, "spread": 2 / 3}}
     told = "ours, stsb bf16, over the peer's default (fp32): 3.00 (2.00 to 4.00)"
-    assert bench_table("encode", cells).endswith(told)
+    assert bench_table("encode", cells, against_default(cells)).endswith(told)
+    assert bench_table("encode", cells, {"stsb bf16": 2.507}).endswith(
+        ": 2.51, of medians that were taken one after the other"
+    )
 
 
 # ---------------------------------------------------------------- rows and turns

@@ -16,8 +16,9 @@ from tiny_models import save_tiny, tiny_cross, tiny_model
 from torch import Tensor
 
 from sbert import packing
+from sbert.attention import FAMILIES
 from sbert.encode import encode, pad
-from sbert.packing import FAMILIES, Pack, is_packed, pack_encoder
+from sbert.packing import Pack, is_packed, pack_encoder
 from sbert.pooling import POOLINGS
 from sbert.predict import predict
 

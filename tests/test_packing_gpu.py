@@ -16,9 +16,10 @@ from tiny_models import save_tiny, tiny_cross, tiny_model
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
+from sbert.attention import FAMILIES
 from sbert.encode import encode, pad
 from sbert.model import modelWithPooling
-from sbert.packing import FAMILIES, Pack, pack_encoder, run_kernel
+from sbert.packing import Pack, pack_encoder, run_kernel
 from sbert.predict import predict
 from sbert.unpadded import obstacle, packs
 

@@ -21,13 +21,14 @@ from torch import Tensor
 from train_process import SMALL, TrainRunner, contents
 
 from sbert import packing, unpadded
+from sbert.attention import FAMILIES
 from sbert.dense_objectives import DenseRanking
 from sbert.encode import encode, pad
 from sbert.evaluation import evaluate
 from sbert.flags import Flags
 from sbert.loop import Settings, fit
 from sbert.objectives import modelForRegressionTraining
-from sbert.packing import FAMILIES, is_packed, pack_encoder
+from sbert.packing import is_packed, pack_encoder
 from sbert.plan import load_sets, scoring_options
 from sbert.precision import with_half_encoder
 from sbert.predict import predict

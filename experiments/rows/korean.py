@@ -113,7 +113,7 @@ ROWS = (
     ),
     Row(
         id="distilled-klue-nli-korsts",
-        name="that, KorSTS, CoSENT",
+        name="that, then KorSTS, CoSENT",
         edition="offline",
         steps=(train(f"--model {{row:korean/distilled-klue-nli}}/model {KORSTS}"),),
         seeds=(1,),
