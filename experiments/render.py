@@ -214,7 +214,7 @@ def _foot(table: Table, found: dict[str, Measured]) -> list[str]:
 
 def stale(folder: Path = FOLDER, records: Path = RECORDS) -> list[str]:
     """Names of files that are missing, differ from what the records give, or belong to no table."""
-    wanted = pages(records)
+    wanted = pages(records, folder)
     there = {path.name for path in folder.glob("*.md")}
     wrong = [
         name
@@ -224,9 +224,13 @@ def stale(folder: Path = FOLDER, records: Path = RECORDS) -> list[str]:
     return [*wrong, *sorted(there - set(wanted))]
 
 
-def pages(records: Path = RECORDS) -> dict[str, str]:
-    """File name -> content: a page a table, and one of the benchmarks whose records lie beside the tables'."""
-    out = {f"{name}.md": render(table, records) for name, table in TABLES.items()}
+def pages(records: Path, folder: Path) -> dict[str, str]:
+    """File name -> content: a page a table, and one of the benchmarks whose records lie beside the tables'. A picture that
+    lies in the folder is shown on its table's page."""
+    out = {}
+    for name, table in TABLES.items():
+        picture = f"\n![Ours against the paper's]({name}.png)\n" if (folder / f"{name}.png").is_file() else ""
+        out[f"{name}.md"] = render(table, records) + picture
     benchmarks = records.parent / "bench"
     if benchmarks.is_dir():
         out["speed.md"] = speed_page(benchmarks)
@@ -234,7 +238,7 @@ def pages(records: Path = RECORDS) -> dict[str, str]:
 
 
 def write_all(folder: Path = FOLDER, records: Path = RECORDS) -> list[Path]:
-    wanted = pages(records)
+    wanted = pages(records, folder)
     for name, text in wanted.items():
         write_text_atomically(folder / name, text)
     return [folder / name for name in wanted]
@@ -301,9 +305,10 @@ def main(argv: list[str], folder: Path = FOLDER, records: Path = RECORDS) -> int
                     file=sys.stderr,
                 )
             return 1 if wrong else 0
+        pictures = draw_all(folder, records)
         for path in write_all(folder, records):
             print(path)
-        print(draw_all(folder, records))
+        print(pictures)
     except (RunError, OSError) as error:
         print(f"experiments.render: error: {error}", file=sys.stderr)
         return 1

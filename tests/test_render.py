@@ -147,6 +147,12 @@ def test_pictures(
         patch.setitem(__import__("sys").modules, "matplotlib.figure", None)
         assert render.main([], tmp_path / "tables", folder) == 0
         assert "no pictures: they need matplotlib (pip install matplotlib)" in capsys.readouterr().out
+        page = tmp_path / "tables/toy.md"
+        assert "![" not in page.read_text(encoding="utf8")
+        (tmp_path / "tables/toy.png").write_bytes(b"one that was drawn before")
+        assert render.main([], tmp_path / "tables", folder) == 0
+        assert page.read_text(encoding="utf8").endswith("\n\n![Ours against the paper's](toy.png)\n")
+        assert render.main(["--check"], tmp_path / "tables", folder) == 0
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     assert render.main([], tmp_path / "tables", folder) == 0
     assert "pictures: toy" in capsys.readouterr().out and (tmp_path / "tables/toy.png").exists()

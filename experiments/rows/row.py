@@ -121,8 +121,8 @@ def _kept_on_dev(metrics: Mapping[str, object]) -> Mapping[str, object]:
     if not (isinstance(stages, list) and stages):
         return {}
     last = stages[-1]
-    kept = last["last_update"] if last["best"] is None else last["best_update"]
-    return next((one for one in last["evaluations"] if one["update"] == kept), {})
+    kept = last.get("last_update") if last.get("best") is None else last["best_update"]
+    return next((one for one in last.get("evaluations", []) if one["update"] == kept), {})
 
 
 def average(numbers: Sequence[float | None]) -> float | None:
