@@ -181,6 +181,8 @@ def draw(found: Mapping[str, Any]) -> Any:
         axes = figure.add_subplot(2, 2, number, title=f"{title}: exponent {exponent(cells, by):.2f}")
         axes.loglog([cell[by] for cell in cells], [cell["seconds"] for cell in cells], marker="o")
         axes.set(xlabel=label, ylabel="seconds")
+        axes.set_xticks([cell[by] for cell in cells], labels=[f"{cell[by]:,}" for cell in cells])
+        axes.minorticks_off()
         axes.grid(alpha=0.3, which="both")
     axes = figure.add_subplot(2, 2, 4, title="memory of an in-batch loss")
     for cached in (False, True):
