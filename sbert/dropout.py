@@ -1,7 +1,8 @@
 """Dropout on a CPU, from 16 random bits an element.
 
 torch draws a number for every element, on one thread: a fifth of an update of MiniLM in bf16 (experiments/LOG.md). Here a
-64-bit number serves four elements. The rate is rounded to 1 / 65,536, and what is kept is scaled by the rounded one. The bits come from torch's generator: checkpoints hold its state, and a seed gives the same run.
+64-bit number serves four elements. The rate is rounded to 1 / 65,536, and what is kept is scaled by the rounded one. The bits
+come from torch's generator: checkpoints hold its state, and a seed gives the same run.
 """
 
 import torch

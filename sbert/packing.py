@@ -135,7 +135,8 @@ def pack_encoder(encoder: Any) -> None:
     """From here on the encoder runs unpadded, wherever it can; inputs and outputs look as before.
 
     encoder: a PreTrainedModel of sbert.attention.FAMILIES, which hand every layer what the hooks add and read order from
-    position ids alone (others may number positions by place in the row), or one of theirs with a head (the hooks go on the encoder inside).
+    position ids alone (others may number positions by place in the row), or one of theirs with a head (the hooks go on the
+    encoder inside).
     """
     if is_packed(encoder):
         return

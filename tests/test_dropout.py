@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tiny_models import save_tiny
 from torch import Tensor, nn
-from transformers import T5Config, T5EncoderModel
+from transformers import LayoutLMConfig, LayoutLMModel, T5Config, T5EncoderModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from sbert import attention as attention_module
@@ -257,9 +258,14 @@ def test_an_attention_of_its_own_is_kept(family: str, tmp_path: Path) -> None:
     assert encode(model, ["a b"], precision="bf16").embeddings.shape == (1, model.width)
 
 
-def test_relative_positions_that_are_handed_to_attention_are_kept() -> None:
-    """T5 hands its positions to the attention function: it keeps torch's."""
-    config = T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
-    encoder = T5EncoderModel(config)
+@pytest.mark.parametrize("family", ["t5", "layoutlm"])
+def test_what_asks_attention_for_more_keeps_torchs(family: str) -> None:
+    """T5 hands it relative positions, LayoutLM a mask of numbers."""
+    if family == "t5":
+        config: Any = T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+        encoder: Any = T5EncoderModel(config)
+    else:
+        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+        encoder = LayoutLMModel(LayoutLMConfig(vocab_size=20, **sizes))
     choose_attention(encoder)
     assert encoder.config._attn_implementation == "sdpa"
