@@ -144,7 +144,7 @@ ROWS = (
         "sbert-base",
         "offline",
         "stands in for SBERT-NLI-base",
-        (1, 2, 3),
+        (1, 2, 3, 4, 5),
     ),
     _offline(
         "sbert-stsb-4",
@@ -158,7 +158,7 @@ ROWS = (
     _offline(
         "sbert-nli-stsb-4",
         "MiniLM, 4 of 6 layers, NLI, then STSb",
-        3,
+        5,
         85.35,
         "SBERT-NLI-STSb-base",
         train(f"--model {{row:table1/sbert-nli-4}}/model {_BI}"),
