@@ -15,6 +15,7 @@ from torch import Tensor
 
 Features = Sequence[dict[str, Tensor]]
 PART_TOKENS = {"cpu": 1024, "cuda": 65536}  # of a part, at most: past these a device is as busy as it gets
+PACKED_TOKENS = {**PART_TOKENS, "cpu": 4096}  # where no padding is computed
 PADDING, PART_ROWS = 0.15, 8  # parts are made smaller until padding is below this share, or rows a part
 
 
@@ -53,10 +54,24 @@ def parts_of(lengths: Sequence[int], device: torch.device, packed: bool = False)
     do, but elsewhere than on a CPU, where small parts cost more than padding, no more than two for that reason, and for
     an encoder that computes no padding (packed) never."""
     most = max(1, len(lengths) // PART_ROWS) if device.type == "cpu" else 2
-    count = min(len(lengths), count_of(sum(lengths), PART_TOKENS.get(device.type, 1024)))
+    at_most = (PACKED_TOKENS if packed else PART_TOKENS).get(device.type, 1024)
+    count = min(len(lengths), count_of(sum(lengths), at_most))
     while not packed and count < most and padded_tokens(lengths, count) * (1 - PADDING) > sum(lengths):
         count += 1
     return count
+
+
+def padded_length(length: int) -> int:
+    """The number of tokens to which a CPU pads texts in half precision: up to 24 as it is, then multiples of 2, from 48 on of
+    4, from 96 on of 8 and so on, at most a twelfth more.
+
+    oneDNN compiles a product of half-precision matrices anew for every size, which takes as long as several such products
+    (experiments/LOG.md), and keeps the last 1,024: sizes should recur.
+    """
+    step = 1
+    while length > 24 * step:
+        step *= 2
+    return -(-length // step) * step
 
 
 def padded_tokens(lengths: Sequence[int], count: int) -> int:

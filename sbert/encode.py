@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from sbert import distributed, ranks
+from sbert.chunks import padded_length
 from sbert.packing import pack_encoder
 from sbert.precision import DTYPES, MANY, autocast, with_half_encoder
 from sbert.progress import Progress
@@ -84,13 +85,14 @@ def pad(
     pad_id: int,
     side: str = "right",
     types: Sequence[Sequence[int]] | None = None,
+    width: int = 1,
 ) -> dict[str, Tensor]:
-    """Lists of ids -> input_ids and attention_mask, both (B, T) int64 with T the longest row.
+    """Lists of ids -> input_ids and attention_mask, both (B, T) int64 with T the longest row, or width where that is more.
 
     types: the token type of every id, where the model has them -> token_type_ids (B, T), 0 at padding.
     """
-    width = max((len(row) for row in rows), default=0)
-    ids = np.full((len(rows), max(width, 1)), pad_id, dtype=np.int64)
+    width = max([width, *map(len, rows)])
+    ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     mask, kinds = np.zeros_like(ids), np.zeros_like(ids)
     for i, row in enumerate(rows):
         where = slice(0, len(row)) if side == "right" else slice(ids.shape[1] - len(row), None)
@@ -202,8 +204,10 @@ def run_batches(
     pad_id, side = getattr(tokenizer, "pad_token_id", None) or 0, getattr(tokenizer, "padding_side", "right")
     budget = batch_tokens or BATCH_TOKENS.get(device.type, 2048)
     lengths = [len(row) for row in ids]
+    rounded = device.type == "cpu" and precision != "fp32"
     modes, out = [(m, m.training) for m in model.modules()], None
-    batches = list(length_sorted_batches(lengths, budget))
+    widths = [min(padded_length(n), model.max_length) for n in lengths] if rounded else lengths
+    batches = list(length_sorted_batches(widths, budget))
     mine = batches[distributed.rank() :: distributed.count()]
     model.eval()
     try:
@@ -217,7 +221,7 @@ def run_batches(
         with Progress(sum(map(len, mine)), unit, shown=progress and ranks.is_first()) as bar:
             for batch in mine:
                 kinds = None if types is None else [types[i] for i in batch]
-                padded = pad([ids[i] for i in batch], pad_id, side, kinds)
+                padded = pad([ids[i] for i in batch], pad_id, side, kinds, widths[batch[0]])
                 features = {k: v.to(device, non_blocking=True) for k, v in padded.items()}
                 with autocast(device, casting):
                     vectors = forward(network, features)
@@ -231,7 +235,7 @@ def run_batches(
     if out is None:
         out = torch.empty(len(ids), int(model.width))
     distributed.gather_batches(out, batches)
-    computed = sum(lengths) if packed else sum(len(batch) * max(lengths[batch[0]], 1) for batch in batches)
+    computed = sum(lengths) if packed else sum(len(batch) * max(widths[batch[0]], 1) for batch in batches)
     return out, 1 - sum(lengths) / computed if computed else 0.0
 
 

@@ -384,8 +384,8 @@ class Flags:
     device: str = _flag("run", "auto, cpu, cuda, cuda:1", "auto")
     unpadded: str = _flag(
         "run",
-        "all tokens of a batch in one row, without padding: on CUDA in half precision, in training only where attention "
-        "dropout is 0 (auto); on the CPU, too, slowly, and in training with attention dropout switched off (on)",
+        "all tokens of a batch in one row, without padding: on a CPU in training; on CUDA in half precision, in training "
+        "only where attention dropout is 0 (auto); on a CPU always; on CUDA with attention dropout switched off (on)",
         "auto",
         choices=("auto", "on", "off"),
     )

@@ -4,10 +4,9 @@
     [CLS] a dog ran off [SEP]      ->   [CLS] a cat [SEP] [CLS] a dog ran off [SEP]      positions 0 1 2 3 0 1 2 3 4 5
 
 Only attention must know where a text ends. On a CUDA card it is torch's own kernel for rows like that
-(torch.nn.attention.varlen: fp16 and bf16, no attention dropout); on a CPU, where there is no such kernel, a
-block-diagonal mask that gives the same numbers slowly, so that all the rest is tested there. Both stand behind one
-transformers attention function. Two hooks on the encoder pack what goes in and unpack what comes out, so pooling and heads
-see the (B, T, D) they always see.
+(torch.nn.attention.varlen: fp16 and bf16, no attention dropout). On a CPU, which has no such kernel, texts of like length are
+laid side by side again for attention alone (Group). Both stand behind one transformers attention function. Two hooks on the
+encoder pack what goes in and unpack what comes out, so pooling and heads see the (B, T, D) they always see.
 
 Shape letters: B batch, T tokens of a padded row, N tokens of the packed row, D width, H heads, d width of a head.
 """
@@ -22,48 +21,146 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from sbert.attention import attention
+from sbert.chunks import PADDING, PART_ROWS, padded_length, padded_tokens
 from sbert.encoder import OFFSET_POSITIONS
 
 HALF = (torch.float16, torch.bfloat16)
+
+
+ROUND = 64  # tokens of a packed row in half precision on a CPU are a multiple of it, see sbert.chunks.padded_length
+
+
+@dataclass(frozen=True)
+class Group:
+    """Texts of like length, next to one another in the packed row, whose attention a CPU computes side by side.
+
+    where: their part of the row, n tokens. shape: (B, T), texts and places of each. index: (n,) places of their tokens in
+    the flattened (B * T). filled: (B * T,) the token, counted from where, that stands at each place; at padding, which is
+    masked, one of the same text. mask: (B, 1, 1, T), False at padding.
+    """
+
+    where: slice
+    shape: tuple[int, int]
+    index: Tensor
+    filled: Tensor
+    mask: Tensor
+
+    @classmethod
+    def of(cls, lengths: Tensor, start: int, width: int) -> "Group":
+        """lengths: (B,), none 0. start: where the first text starts in the row. width: T, at least the longest."""
+        place = torch.arange(width).expand(len(lengths), width)
+        mask = place < lengths[:, None]
+        filled = (lengths.cumsum(0) - lengths)[:, None] + place.minimum(lengths[:, None] - 1)
+        where = slice(start, start + int(lengths.sum()))
+        index = mask.flatten().nonzero().squeeze(1)
+        return cls(where, (len(lengths), width), index, filled.flatten(), mask[:, None, None])
+
+    def pad(self, row: Tensor) -> Tensor:
+        """(N, H, d) of the whole row -> (B, H, T, d) of this group."""
+        padded = _Pad.apply(row[self.where].flatten(1), self.filled, self.index)
+        return padded.view(*self.shape, *row.shape[1:]).transpose(1, 2)
+
+    def unpad(self, padded: Tensor) -> Tensor:
+        """(B, T, H, d) -> (n, H * d)."""
+        out = _Unpad.apply(padded.flatten(2).flatten(0, 1), self.index)
+        assert isinstance(out, Tensor)
+        return out
+
+    def allowed(self, window: int) -> Tensor:
+        """Whether the token of a row sees that of a column: all of its own text, or, where window is not -1, those at most
+        so many places away. (B, 1, 1 or T, T)."""
+        if window < 0:
+            return self.mask
+        place = torch.arange(self.shape[1])
+        return self.mask & ((place[:, None] - place[None, :]).abs() <= window)
+
+
+class _Pad(torch.autograd.Function):
+    """(n, D) -> (B * T, D). What fills the padding gets no gradient from there, so that backward is a selection, too."""
+
+    @staticmethod
+    def forward(ctx: Any, row: Tensor, filled: Tensor, index: Tensor) -> Tensor:
+        ctx.index = index
+        return row.index_select(0, filled)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return grads[0].index_select(0, ctx.index), None, None
+
+
+class _Unpad(torch.autograd.Function):
+    """(B * T, D) -> (n, D): index_select, whose own backward adds row by row, several times slower."""
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, index: Tensor) -> Tensor:
+        ctx.index, ctx.places = index, len(padded)
+        return padded.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        grad = grads[0]
+        return grad.new_zeros(ctx.places, grad.shape[1]).index_copy_(0, ctx.index, grad), None
 
 
 @dataclass(frozen=True)
 class Pack:
     """Where the texts of a batch stand in its packed row.
 
-    index: (N,) places of the real tokens in the flattened (B * T). starts: (B + 1,) int32, where each text starts in the
-    row and, last, N (the kernel's "cumulative sequence lengths"). longest: tokens of the longest text.
+    index: (N,) places of the real tokens in the flattened (B * T), text by text, on a CPU shorter texts first. shape:
+    (B, T). size: tokens of the row, what is more than N is filled with id 0 and read by nobody. Of CUDA's attention:
+    starts, (B + 1,) int32, where each text starts and, last, N (the kernel's "cumulative sequence lengths"), and longest,
+    tokens of the longest text. Of a CPU's: groups.
     """
 
     index: Tensor
-    starts: Tensor
-    longest: int
     shape: torch.Size
+    size: int
+    starts: Tensor | None = None
+    longest: int = 0
+    groups: tuple[Group, ...] = ()
 
     @classmethod
     def of(cls, mask: Tensor) -> "Pack":
-        """mask: (B, T), not 0 at real tokens."""
+        """For torch's kernel. mask: (B, T), not 0 at real tokens."""
         mask = mask.bool()
         lengths = mask.sum(1)
         starts = F.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
-        return cls(mask.flatten().nonzero().squeeze(1), starts, int(lengths.max()), mask.shape)
+        index = mask.flatten().nonzero().squeeze(1)
+        return cls(index, mask.shape, len(index), starts, int(lengths.max()))
+
+    @classmethod
+    def in_groups(cls, mask: Tensor, half: bool = False) -> "Pack":
+        """For a CPU. half: the encoder runs in half precision, so sizes are rounded up (sbert.chunks.padded_length)."""
+        mask = mask.bool()
+        lengths = mask.sum(1)
+        order = lengths.argsort(stable=True)[int((lengths == 0).sum()) :]
+        lengths = lengths[order]
+        index = torch.arange(mask.numel()).view(mask.shape)[order][mask[order]]
+        groups: list[Group] = []
+        for part in lengths.chunk(groups_of(lengths.tolist())) if len(lengths) else ():
+            width = int(part[-1])
+            start = groups[-1].where.stop if groups else 0
+            groups.append(Group.of(part, start, padded_length(width) if half else width))
+        size = -(-len(index) // ROUND) * ROUND if half else len(index)
+        return cls(index, mask.shape, size, groups=tuple(groups))
 
     def row(self, padded: Tensor) -> Tensor:
-        """(B, T) -> (1, N)."""
-        return padded.flatten()[self.index].unsqueeze(0)
+        """(B, T) -> (1, size)."""
+        return F.pad(padded.flatten()[self.index], (0, self.size - len(self.index))).unsqueeze(0)
 
     def unpack(self, row: Tensor) -> Tensor:
-        """(1, N, D) -> (B, T, D), 0 at padding."""
+        """(1, size, D) -> (B, T, D), 0 at padding."""
         out = row.new_zeros(self.shape.numel(), row.shape[-1])
-        return out.index_copy(0, self.index, row[0]).unflatten(0, self.shape)
+        return out.index_copy(0, self.index, row[0, : len(self.index)]).unflatten(0, self.shape)
 
-    def allowed(self, window: int = -1) -> Tensor:
-        """The block-diagonal mask: (N, N), whether the token of a row sees that of a column, which is in its own text
-        and, where window is not -1, at most so many places away."""
-        place = torch.arange(len(self.index), device=self.index.device)
-        text = torch.bucketize(place, self.starts[1:], right=True)
-        same = text[:, None] == text[None, :]
-        return same if window < 0 else same & ((place[:, None] - place[None, :]).abs() <= window)
+
+def groups_of(lengths: list[int]) -> int:
+    """In how many groups attention takes texts of these lengths: a power of two, so that their sizes recur."""
+    count, total = 1, sum(lengths)
+    while 2 * count * PART_ROWS <= len(lengths) and padded_tokens(lengths, count) * (1 - PADDING) > total:
+        count *= 2
+    return count
 
 
 # ---------------------------------------------------------------- attention
@@ -90,16 +187,21 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    if dropout:
-        raise ValueError(
-            f"attention dropout {dropout}: packed attention has none (sbert.unpadded.pack_for_training)"
-        )
     window = -1 if sliding_window is None else sliding_window - 1
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # (N, H, d)
     if has_kernel(query.device):
-        q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # (N, H, d)
+        if dropout:
+            raise ValueError(
+                f"attention dropout {dropout}: torch's kernel has none (sbert.unpadded.pack_for_training)"
+            )
         return run_kernel(q, k, v, pack, scaling, window).unsqueeze(0), None
-    out = F.scaled_dot_product_attention(query, key, value, pack.allowed(window), scale=scaling)
-    return out.transpose(1, 2), None
+    out = []
+    for group in pack.groups:
+        allowed = group.allowed(window)
+        seen, _ = attention(module, group.pad(q), group.pad(k), group.pad(v), allowed, dropout, scaling)
+        out.append(group.unpad(seen))
+    rest = out[0].new_zeros(pack.size - len(pack.index), out[0].shape[1])
+    return torch.cat([*out, rest]).view(1, pack.size, *q.shape[1:]), None
 
 
 def run_kernel(
@@ -108,6 +210,7 @@ def run_kernel(
     """(N, H, d) in half precision -> (N, H, d), by torch's kernel (torch >= 2.11)."""
     from torch.nn.attention.varlen import varlen_attn
 
+    assert pack.starts is not None
     ends = (pack.starts, pack.starts, pack.longest, pack.longest)  # of queries and of keys: the same texts
     out = varlen_attn(query, key, value, *ends, scale=scale, window_size=(window, window))
     assert isinstance(out, Tensor)
@@ -156,10 +259,11 @@ def _pack_inputs(encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     """Before forward: (B, T) ids, mask and types -> (1, N) ids, positions, types, and the Pack."""
     kwargs = kwargs | dict(zip(("input_ids", "attention_mask"), args, strict=False))
     ids, mask = kwargs["input_ids"], kwargs["attention_mask"]
-    if has_kernel(ids.device) and _dtype(encoder) not in HALF:
+    half = _dtype(encoder, ids.device) in HALF
+    if has_kernel(ids.device) and not half:
         return None
-    pack = Pack.of(mask)
-    if not pack.longest:
+    pack = Pack.of(mask) if has_kernel(ids.device) else Pack.in_groups(mask, half)
+    if not len(pack.index):
         return None
     positions = mask.cumsum(1) - 1
     if encoder.config.model_type in OFFSET_POSITIONS:  # counts what is not the padding id, from that id on
@@ -184,6 +288,6 @@ def _unpack_outputs(encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
     return output
 
 
-def _dtype(encoder: Any) -> torch.dtype:
+def _dtype(encoder: Any, device: torch.device) -> torch.dtype:
     """What queries and keys come in."""
-    return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else encoder.dtype
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else encoder.dtype

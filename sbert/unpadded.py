@@ -1,9 +1,10 @@
 """When batches run unpadded (sbert.packing), and what is said where they cannot.
 
     encode(model, texts, precision="bf16")     # on a CUDA card unpadded, if the encoder and the card can
-    pack_for_training(model, "on", "bf16")     # from here on the model trains unpadded
+    pack_for_training(model, "auto", "bf16")   # from here on the model trains unpadded, likewise, and on a CPU
 
-A mode is "auto", on CUDA in half precision; "on", on the CPU as well; or "off".
+A mode is "auto": on CUDA in half precision, and on a CPU in training, for encoding sorts its texts, and what is left of
+padding costs less there than packing; "on", on a CPU always; or "off".
 """
 
 import functools
@@ -22,16 +23,18 @@ log = logging.getLogger("sbert")
 MODES = ("auto", "on", "off")
 
 
-def packs(mode: str, encoder: Any, device: torch.device, precision: str) -> bool:
-    """Whether a run is unpadded. auto: on CUDA in half precision; on: on the CPU as well, for trying it out. Where it
-    cannot be, a warning says why. Raises ValueError on another mode."""
+def packs(mode: str, encoder: Any, device: torch.device, precision: str, training: bool = False) -> bool:
+    """Whether a run is unpadded. Where it should be and cannot, a line in the log says why. Raises ValueError on another
+    mode."""
     if mode not in MODES:
         raise ValueError(f"unpadded {mode!r}: allowed are {', '.join(MODES)}")
-    if mode == "off" or (mode == "auto" and not (device.type == "cuda" and precision != "fp32")):
+    pays = precision != "fp32" if device.type == "cuda" else training and device.type == "cpu"
+    if mode == "off" or (mode == "auto" and not pays):
         return False
     reason = obstacle(encoder, device, precision)
     if reason:
-        _say_once(f"{reason}: batches are padded")
+        expected = mode == "auto" and device.type == "cpu"
+        _say_once(f"{reason}: batches are padded", logging.INFO if expected else logging.WARNING)
     return not reason
 
 
@@ -69,13 +72,13 @@ def _missing_kernel(device: torch.device) -> str | None:
 def pack_for_training(model: Any, mode: str, precision: str) -> None:
     """Makes the encoder of a bi- or cross-encoder, or both towers, run unpadded in training, as ``mode`` says.
 
-    auto: only where that leaves nothing out, that is, where attention dropout is 0. on: attention dropout is switched
-    off, with a warning.
+    CUDA's kernel has no attention dropout. auto: so it is used only where attention dropout is 0. on: attention dropout is
+    switched off, with a warning.
     """
     for part in _parts(model):
-        if not packs(mode, part.model, part.device, precision):
+        if not packs(mode, part.model, part.device, precision, training=True):
             continue
-        rate = attention_dropout(part.model)
+        rate = attention_dropout(part.model) if part.device.type == "cuda" else 0
         if rate and mode == "auto":
             _say_once(
                 f"attention dropout is {rate}, unpadded attention has none: batches are padded", logging.INFO

@@ -12,6 +12,7 @@ import torch
 from transformers import BatchEncoding
 
 from heads import Normalize
+from sbert.chunks import padded_length
 from sbert.encode import encode, length_sorted_batches, pad, tokenize
 from sbert.encoder import MINILM_PACKAGE, find_model, load_tokenizer
 from sbert.model import modelWithPooling
@@ -118,6 +119,36 @@ def test_padding_share(model: modelWithPooling) -> None:
     tokens = sum(len(model.tokenizer(text)["input_ids"]) for text in TEXTS)
     assert encoded.padding_share == pytest.approx(1 - tokens / sum(rows * width for rows, width in seen))
     assert encode(model, TEXTS[:1]).padding_share == 0.0
+
+
+def test_in_half_precision_sizes_recur(model: modelWithPooling) -> None:
+    """Widths are padded to a few that recur, but not beyond what the model takes; vectors are the same."""
+    texts = ["the " * n for n in (23, 25, 47, 48, 60)]  # and [CLS], [SEP]
+    assert model.max_length == 64
+    expected, seen = encode(model, texts).embeddings, shapes_seen(model)
+    found = encode(model, texts, precision="bf16", batch_tokens=1)
+    assert [width for _, width in seen] == [64, 52, 52, 28, 26]
+    assert found.padding_share == pytest.approx(1 - (62 + 50 + 49 + 27 + 25) / (64 + 52 + 52 + 28 + 26))
+    close(found.embeddings, expected, 0.05)
+    model.max_length = 50
+    encode(model, texts[3:], precision="bf16", batch_tokens=1)
+    assert [width for _, width in seen[5:]] == [50, 50]
+
+
+def test_padded_lengths() -> None:
+    assert [padded_length(n) for n in (0, 1, 24, 25, 48, 49, 97, 500, 512)] == [
+        0,
+        1,
+        24,
+        26,
+        48,
+        52,
+        104,
+        512,
+        512,
+    ]
+    assert all(n <= padded_length(n) <= n * 13 / 12 for n in range(1, 5000))
+    assert len({padded_length(n) for n in range(1, 513)}) == 76
 
 
 def test_pad_on_either_side() -> None:

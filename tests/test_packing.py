@@ -56,11 +56,33 @@ def test_a_pack_by_hand(left: bool) -> None:
     assert pack.unpack(hidden).squeeze(2).tolist() == rows
 
 
-def test_the_block_diagonal_mask_by_hand() -> None:
-    pack = Pack.of(torch.tensor([[1, 1, 0], [1, 1, 1]]))
-    two, three = [1, 1, 0, 0, 0], [0, 0, 1, 1, 1]
-    assert pack.allowed().int().tolist() == [two, two, three, three, three]
-    assert pack.allowed(1).int().tolist() == [two, two, [0, 0, 1, 1, 0], three, [0, 0, 0, 1, 1]]
+def test_groups_by_hand() -> None:
+    """Texts of 3, 0 and 1 tokens: shorter first, the empty one nowhere, what pads a text is one of its own tokens."""
+    mask = torch.tensor([[1, 1, 1], [0, 0, 0], [0, 0, 1]])
+    pack = Pack.in_groups(mask)
+    assert pack.index.tolist() == [8, 0, 1, 2] and pack.size == 4 and len(pack.groups) == 1
+    (group,) = pack.groups
+    row = torch.tensor([[7.0], [1.0], [2.0], [3.0]]).view(4, 1, 1).requires_grad_()  # one head, one wide
+    padded = group.pad(row)
+    assert padded.flatten(1).tolist() == [[7, 7, 7], [1, 2, 3]]
+    assert group.allowed(-1).int().flatten(1).tolist() == [[1, 0, 0], [1, 1, 1]]
+    assert group.allowed(1).int()[1, 0].tolist() == [[1, 1, 0], [1, 1, 1], [0, 1, 1]]
+    back = group.unpad(padded.transpose(1, 2))
+    assert back.flatten().tolist() == [7, 1, 2, 3]
+    (back.flatten() * torch.tensor([1.0, 10, 100, 1000])).sum().backward()
+    assert row.grad is not None and row.grad.flatten().tolist() == [1, 10, 100, 1000]
+    assert Pack.in_groups(mask, half=True).size == packing.ROUND
+
+
+def test_groups_are_of_like_length() -> None:
+    """32 texts of 2 tokens and 32 of 30: two groups, of one length each; in half precision the longer one is 30 wide, too
+    (a multiple of 2), and 65 tokens are 68."""
+    lengths = torch.tensor([2, 30] * 32)
+    mask = torch.arange(30)[None, :] < lengths[:, None]
+    assert [g.shape for g in Pack.in_groups(mask).groups] == [(32, 2), (32, 30)]
+    assert [g.shape for g in Pack.in_groups(mask, half=True).groups] == [(32, 2), (32, 30)]
+    assert [g.shape for g in Pack.in_groups(torch.ones(2, 65), half=True).groups] == [(2, 68)]
+    assert Pack.in_groups(torch.zeros(2, 3)).groups == ()
 
 
 # ---------------------------------------------------------------- the same numbers

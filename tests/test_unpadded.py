@@ -137,10 +137,11 @@ def test_obstacles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_autocast_on_a_card_is_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder().model
-    assert packing._dtype(encoder) == torch.float32
-    assert packing._dtype(copy.deepcopy(encoder).bfloat16()) == torch.bfloat16
+    assert packing._dtype(encoder, CUDA) == torch.float32
+    assert packing._dtype(copy.deepcopy(encoder).bfloat16(), CUDA) == torch.bfloat16
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: kind == "cuda")
-    assert packing._dtype(encoder) == torch.get_autocast_dtype("cuda") == torch.float16
+    assert packing._dtype(encoder, CUDA) == torch.get_autocast_dtype("cuda") == torch.float16
+    assert packing._dtype(encoder, CPU) == torch.float32
 
 
 # ---------------------------------------------------------------- training
@@ -210,20 +211,47 @@ def test_nothing_is_cut_into_parts_for_the_sake_of_padding(kind: type) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_attention_dropout_is_switched_off_where_asked(
-    family: str, directories: dict[str, Path], warned: pytest.LogCaptureFixture
+def test_attention_dropout_is_switched_off_on_a_card_where_asked(
+    family: str,
+    directories: dict[str, Path],
+    warned: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Other dropout stays, and so does the config, which is what is saved."""
     model = tiny_model(directories[family])
     config, rate = model.model.config.to_json_string(), 0.0 if family == "modernbert" else 0.1
     assert attention_dropout(model.model) == rate
-    pack_for_training(model, "on", "fp32")
-    assert attention_dropout(model.model) == 0.0
-    model.train()(**pad([[5, 6, 7], [8]], 0))  # raises where any layer still has some
+    monkeypatch.setattr(unpadded, "_missing_kernel", lambda device: None)
+    monkeypatch.setattr(type(model), "device", CUDA)
+    pack_for_training(model, "on", "bf16")
+    assert attention_dropout(model.model) == 0.0 and is_packed(model.model)
     assert any(m.p > 0 for m in model.modules() if isinstance(m, torch.nn.Dropout)) == (rate > 0)
     assert model.model.config.to_json_string() == config
     said = f"unpadded attention has no dropout: this encoder's, {rate}, is switched off"
     assert warned.messages == ([said] if rate else [])
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "modernbert"])
+def test_attention_dropout_stays_on_a_cpu(
+    family: str, directories: dict[str, Path], warned: pytest.LogCaptureFixture
+) -> None:
+    """Of that family's layers, the attention weights alone are dropped here: other draws, other vectors."""
+    model = tiny_model(directories[family])
+    pack_for_training(model, "auto", "fp32")
+    assert is_packed(model.model) and attention_dropout(model.model) == 0.1 and not warned.messages
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout) and module not in own_dropouts(model.model):
+            module.p = 0.0
+    features = pad([[5, 6, 7], [8, 9]], 0)
+    drawn = [model.train()(**features)["sentence_embedding"] for _ in range(2)]
+    calm = [model.eval()(**features)["sentence_embedding"] for _ in range(2)]
+    assert not torch.equal(*drawn) and torch.equal(*calm)
+
+
+def own_dropouts(encoder: torch.nn.Module) -> list[torch.nn.Module]:
+    """The dropout modules that hold an attention function's rate."""
+    callers = [m for m in encoder.modules() if hasattr(m, "is_causal")]
+    return [m.dropout for m in callers if isinstance(getattr(m, "dropout", None), torch.nn.Dropout)]
 
 
 def test_what_is_saved_does_not_tell_how_it_was_trained(directories: dict[str, Path], tmp_path: Path) -> None:
@@ -234,12 +262,13 @@ def test_what_is_saved_does_not_tell_how_it_was_trained(directories: dict[str, P
     assert contents(tmp_path / "off") == contents(tmp_path / "on")
 
 
-def test_dropout_is_never_left_out_silently() -> None:
+def test_dropout_is_never_left_out_silently(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder(dropout=0.1)
     pack_encoder(encoder.model)
-    with pytest.raises(ValueError, match=r"attention dropout 0\.1: packed attention has none"):
+    monkeypatch.setattr(packing, "has_kernel", lambda device: True)
+    monkeypatch.setattr(packing, "HALF", (torch.float32,))
+    with pytest.raises(ValueError, match=r"attention dropout 0\.1: torch's kernel has none"):
         encoder.train()(**pad([[5, 6], [7]], 0))
-    encoder.eval()(**pad([[5, 6], [7]], 0))
 
 
 def test_auto_trains_unpadded_only_without_attention_dropout(
@@ -269,17 +298,17 @@ def test_both_towers(directories: dict[str, Path]) -> None:
 
 
 def test_train_py(run_train: TrainRunner, tiny_model_dir: Path, tmp_path: Path) -> None:
-    """Two updates: the encoder of the run is told, once, and the padding that is logged is none."""
+    """Two updates, in which no padding is computed, attention dropout or not."""
     result = run_train(
         "--model", tiny_model_dir, *SMALL, "--train-limit", 8, "--train-data", "samples-sts-en", "--log-steps", 1,
-        "--dev-data", "--eval-data", "--select-on", "last", "--unpadded", "on", "--output-dir", "run",
+        "--dev-data", "--eval-data", "--select-on", "last", "--output-dir", "run",
     )  # fmt: skip
     assert result.code == 0, result.stderr
     log = (tmp_path / "run/train.log").read_text(encoding="utf8")
-    assert log.count("unpadded attention has no dropout: this encoder's, 0.1, is switched off") == 1
+    assert "unpadded" not in log
     updates = [line for line in log.splitlines() if "examples/s, padding" in line]
     assert len(updates) == 2 and all(line.endswith("padding 0.0 %") for line in updates)
-    assert json.loads((tmp_path / "run/config.json").read_text())["flags"]["unpadded"] == "on"
+    assert json.loads((tmp_path / "run/config.json").read_text())["flags"]["unpadded"] == "auto"
 
 
 @pytest.mark.parametrize(
