@@ -124,11 +124,13 @@ def build(case: Case, model: str, num_layers: int | None) -> "TrainingSource":
     import torch
 
     from sbert.build import build_model, build_objective, build_source
+    from sbert.unpadded import pack_for_training
 
     teacher = model if case.objective == "distill" else None
     flags = Flags(arch=case.arch, model=model, num_layers=num_layers, teacher=teacher, **case.flags)
     torch.manual_seed(1)  # of new heads
     built = build_model(flags, torch.device("cpu"), [case.objective])
+    pack_for_training(built, "auto", "fp32")  # as train.py does
     source = build_source(case.made_of(), build_objective(case.objective, built, flags), built, flags)
     source.objective.eval()
     return source

@@ -16,7 +16,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from sbert import distributed, ranks
 from sbert.chunks import padded_length
-from sbert.packing import pack_encoder
+from sbert.packing import is_packed, pack_encoder
 from sbert.precision import DTYPES, MANY, autocast, with_half_encoder
 from sbert.progress import Progress
 from sbert.unpadded import packs
@@ -204,9 +204,11 @@ def run_batches(
     pad_id, side = getattr(tokenizer, "pad_token_id", None) or 0, getattr(tokenizer, "padding_side", "right")
     budget = batch_tokens or BATCH_TOKENS.get(device.type, 2048)
     lengths = [len(row) for row in ids]
-    rounded = device.type == "cpu" and precision != "fp32"
+    # not on the left: some families count positions from the row's first place
+    rounded = device.type == "cpu" and precision != "fp32" and side == "right"
     modes, out = [(m, m.training) for m in model.modules()], None
-    widths = [min(padded_length(n), model.max_length) for n in lengths] if rounded else lengths
+    limit = int(model.max_length)
+    widths = [min(padded_length(n), limit) for n in lengths] if rounded else lengths
     batches = list(length_sorted_batches(widths, budget))
     mine = batches[distributed.rank() :: distributed.count()]
     model.eval()
@@ -218,6 +220,7 @@ def run_batches(
         casting = "fp32" if copied else precision
         if packed:
             pack_encoder(network.model)
+        packed = is_packed(network.model)  # a model in training is, too
         with Progress(sum(map(len, mine)), unit, shown=progress and ranks.is_first()) as bar:
             for batch in mine:
                 kinds = None if types is None else [types[i] for i in batch]

