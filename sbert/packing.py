@@ -26,8 +26,6 @@ from sbert.chunks import PADDING, PART_ROWS, padded_length, padded_tokens
 from sbert.encoder import OFFSET_POSITIONS
 
 HALF = (torch.float16, torch.bfloat16)
-
-
 ROUND = 64  # to a multiple of it at most is a packed row in half precision on a CPU rounded up, see Pack.in_groups
 
 
@@ -47,9 +45,10 @@ class Group:
     mask: Tensor | None = None
 
     @classmethod
-    def of(cls, lengths: Tensor, start: int, width: int) -> "Group":
-        """lengths: (B,), none 0. start: where the first text starts in the row. width: T, at least the longest."""
-        shape, total = (len(lengths), width), int(lengths.sum())
+    def of(cls, lengths: Tensor, start: int) -> "Group":
+        """lengths: (B,), none 0. start: where the first text starts in the row."""
+        width, total = int(lengths.max()), int(lengths.sum())
+        shape = (len(lengths), width)
         where = slice(start, start + total)
         if total == len(lengths) * width:
             return cls(where, shape)
@@ -94,7 +93,7 @@ class _Pad(torch.autograd.Function):
 
 
 class _Unpad(torch.autograd.Function):
-    """(B * T, D) -> (n, D): index_select, whose own backward adds row by row, several times slower."""
+    """(B * T, D) -> (n, D): index_select, whose own backward would add to each place."""
 
     @staticmethod
     def forward(ctx: Any, padded: Tensor, index: Tensor) -> Tensor:
@@ -145,7 +144,7 @@ class Pack:
         groups: list[Group] = []
         for part in lengths.chunk(groups_of(lengths.tolist())) if len(lengths) else ():
             start = groups[-1].where.stop if groups else 0
-            groups.append(Group.of(part, start, int(part[-1])))
+            groups.append(Group.of(part, start))
         size = len(index)
         if half:
             size = min(padded_length(size), -(-size // ROUND) * ROUND)
