@@ -1,4 +1,5 @@
-"""Attention on a CPU, of padded batches and of the groups of a packed one: plain matrix products where they cost less than torch's fused attention.
+"""Attention on a CPU, of padded batches and of the groups of a packed one: plain matrix products where they cost less than
+torch's fused attention.
 
 That is in half precision on short batches (experiments/LOG.md), and under dropout, of which torch's fused attention has none
 on a CPU: it multiplies plainly then, with draws that take longer (sbert.dropout). All else goes to transformers' "sdpa".
