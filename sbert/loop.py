@@ -30,7 +30,14 @@ from sbert.gradient_cache import cached_backward
 from sbert.meter import Meter
 from sbert.model import modelWithPooling
 from sbert.objectives import Objective
-from sbert.optim import build_optimizer, learning_rate_factor, vocabulary_gradients, zero_gradients
+from sbert.optim import (
+    TableGradient,
+    build_optimizer,
+    clip_gradients,
+    learning_rate_factor,
+    table_gradients,
+    zero_gradients,
+)
 from sbert.precision import autocast, grad_scaler
 from sbert.signals import SignalGuard
 from sbert.source import Batch, TrainingSource
@@ -161,7 +168,7 @@ def fit(
     meter = Meter(sources, scalars, settings.log_steps, first_update, last, trains_packed(encoder))
     objectives.train()
     with (
-        vocabulary_gradients(encoder, encoder.device) as kept,
+        table_gradients(encoder, encoder.device) as kept,
         SignalGuard() as guard,
         tqdm(
             total=last, initial=progress.update, unit=" updates", disable=None if ranks.is_first() else True
@@ -224,7 +231,7 @@ def _update(
     settings: Settings,
     meter: "Meter",
     number: int,
-    kept: Sequence[torch.Tensor],
+    kept: Sequence[TableGradient],
 ) -> tuple[float, float]:
     """One optimizer step: (mean loss of its examples, gradient norm before clipping).
 
@@ -248,7 +255,7 @@ def _update(
         )
     distributed.sum_gradients(source.objective for source in sources)
     scaler.unscale_(optimizer)  # of the sum: an overflow on one process is found by all
-    norm = nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm or math.inf).item()
+    norm = clip_gradients(parameters, settings.max_grad_norm or math.inf, kept)
     if math.isfinite(norm):
         scaler.step(optimizer)
     scaler.update()

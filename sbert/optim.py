@@ -1,12 +1,13 @@
 """AdamW in four groups, the learning rate as a pure function of the step (SBERT paper, section 3.1), and the gradient of
-a vocabulary kept in one place."""
+a vocabulary, kept in one place."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
+from sbert import distributed
 from sbert.cross_encoder import CrossEncoder
 
 
@@ -46,32 +47,90 @@ def build_optimizer(
 VOCABULARY = 4096  # rows of an embedding table from which on its gradient is worth keeping
 
 
-@contextmanager
-def vocabulary_gradients(encoder: nn.Module, device: torch.device) -> Iterator[list[torch.Tensor]]:
-    """Word-embedding weights whose ``.grad`` is kept between updates (zeroed, never freed), for as long as this is entered.
+class TableGradient:
+    """The ``.grad`` of an embedding table, kept between updates, of which only the rows in use are read and written.
 
     A batch looks up a few hundred of tens of thousands of rows, yet each backward pass through a table makes a gradient
     of its whole size (47 MB for MiniLM), fills it with zeros and adds it up, which on a CPU takes long
     (experiments/LOG.md). With ``sparse`` lookups only the rows that were used are added, to a gradient that is there
-    already. The sums are the same. Elsewhere than on a CPU nothing is changed and the list is empty.
+    already. The sums are the same.
     """
-    embeddings = [m for m in encoder.modules() if isinstance(m, nn.Embedding) and device.type == "cpu"]
-    tables = [
-        m for m in embeddings if m.num_embeddings >= VOCABULARY and m.weight.requires_grad and not m.sparse
-    ]
-    for table in tables:
+
+    def __init__(self, table: nn.Embedding) -> None:
+        self.table, self.weight = table, table.weight
+        self.seen: list[torch.Tensor] = []  # rows that came in since the last zero_, with repetitions
+        self.dense = False  # something else than lookups came in
         table.sparse, table.weight.grad = True, torch.zeros_like(table.weight)
+        self._hook = table.weight.register_hook(self._note)
+
+    def _note(self, gradient: torch.Tensor) -> None:
+        if gradient.is_sparse:
+            self.seen.append(gradient._indices()[0])
+        else:
+            self.dense = True
+
+    @property
+    def grad(self) -> torch.Tensor:
+        assert self.weight.grad is not None
+        return self.weight.grad
+
+    def rows(self) -> torch.Tensor | slice:
+        """Which may be other than 0: all where something else than lookups, or another process, added to them."""
+        if self.dense or distributed.count() > 1:
+            return slice(None)
+        return torch.cat(self.seen).unique() if self.seen else slice(0)
+
+    def scale_(self, factor: float) -> None:
+        rows = self.rows()
+        self.grad[rows] = self.grad[rows] * factor
+
+    def zero_(self) -> None:
+        self.grad[self.rows()] = 0
+        self.seen, self.dense = [], False
+
+    def release(self) -> None:
+        self.table.sparse, self.weight.grad = False, None
+        self._hook.remove()
+
+
+@contextmanager
+def table_gradients(encoder: nn.Module, device: torch.device) -> Iterator[list[TableGradient]]:
+    """A TableGradient of every trained table of VOCABULARY rows or more, for as long as this is entered. Elsewhere than on
+    a CPU nothing is changed and the list is empty."""
+    embeddings = [m for m in encoder.modules() if isinstance(m, nn.Embedding) and device.type == "cpu"]
+    kept = [
+        TableGradient(m)
+        for m in embeddings
+        if m.num_embeddings >= VOCABULARY and m.weight.requires_grad and not m.sparse
+    ]
     try:
-        yield [table.weight for table in tables]
+        yield kept
     finally:
-        for table in tables:
-            table.sparse, table.weight.grad = False, None
+        for one in kept:
+            one.release()
 
 
-def zero_gradients(optimizer: torch.optim.Optimizer, kept: Iterable[torch.Tensor]) -> None:
+def clip_gradients(
+    parameters: Iterable[torch.Tensor], max_norm: float, kept: Sequence[TableGradient] = ()
+) -> float:
+    """Norm of all gradients together, before they are scaled down to ``max_norm`` where it is above: what torch's
+    clip_grad_norm_ does, without the rows of ``kept`` tables that are 0 anyway."""
+    apart = {id(one.weight) for one in kept}
+    whole = [p for p in parameters if p.grad is not None and id(p) not in apart]
+    parts = [p.grad for p in whole if p.grad is not None] + [one.grad[one.rows()] for one in kept]
+    norm = nn.utils.get_total_norm(parts)
+    factor = max_norm / (norm.item() + 1e-6)
+    if factor < 1:
+        nn.utils.clip_grads_with_norm_(whole, max_norm, norm)
+        for one in kept:
+            one.scale_(factor)
+    return norm.item()
+
+
+def zero_gradients(optimizer: torch.optim.Optimizer, kept: Iterable[TableGradient]) -> None:
     """Frees every gradient but those of ``kept``, which become zero where they are."""
-    held = [(p, p.grad) for p in kept]
+    held = [(one, one.grad) for one in kept]
     optimizer.zero_grad(set_to_none=True)
-    for p, gradient in held:
-        assert gradient is not None
-        p.grad = gradient.zero_()
+    for one, gradient in held:
+        one.weight.grad = gradient
+        one.zero_()

@@ -1,5 +1,6 @@
 """The half-precision copy an encoder runs as, and the vocabulary gradient that is kept: same numbers, less work."""
 
+import math
 import threading
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import torch
 from loop_parts import SETTINGS, Encoder, source
 from torch import nn
 
+import sbert.distributed
 import sbert.optim
 from heads.embedding import Dense
 from sbert.encode import encode
 from sbert.loop import fit
 from sbert.model import modelWithPooling
-from sbert.optim import vocabulary_gradients, zero_gradients
+from sbert.optim import clip_gradients, table_gradients, zero_gradients
 from sbert.precision import with_half_encoder
 
 TEXTS = ["a cat sat", "고양이가 앉았다", "one two three four five six", "x"]
@@ -128,8 +130,8 @@ def test_gradients_add_up_and_are_zeroed_in_place() -> None:
     model = nn.Sequential(nn.Embedding(5000, 2))
     weight = model[0].weight
     optimizer = torch.optim.SGD([weight], lr=0.1)
-    with vocabulary_gradients(model, torch.device("cpu")) as kept:
-        assert kept == [weight]
+    with table_gradients(model, torch.device("cpu")) as kept:
+        assert [one.weight for one in kept] == [weight]
         buffer = weight.grad
         for rows in ([1, 1, 3], [3]):
             model(torch.tensor(rows)).sum().backward()
@@ -140,8 +142,54 @@ def test_gradients_add_up_and_are_zeroed_in_place() -> None:
     assert weight.grad is None and not model[0].sparse
 
 
+@pytest.mark.parametrize("max_norm", [math.inf, 100.0, 0.5])
+@pytest.mark.parametrize("also_dense", [False, True])
+def test_clipping_is_torchs(max_norm: float, also_dense: bool) -> None:
+    """Over the rows in use as over the whole table; all rows count where something else than lookups reached it."""
+
+    def gradients(kept: bool) -> tuple[float, list[torch.Tensor]]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Embedding(5000, 3), nn.Linear(3, 2))
+        table = model[0].weight
+        with table_gradients(model, torch.device("cpu" if kept else "meta")) as tables:
+            for rows in ([1, 1, 3], [3, 4999]):
+                model(torch.tensor(rows)).square().sum().backward()
+            if also_dense:
+                (table[7] * 5).sum().backward()
+            if kept:
+                assert len(tables) == 1
+                norm = clip_gradients(model.parameters(), max_norm, tables)
+            else:
+                norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm).item()
+            found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+            zero_gradients(torch.optim.SGD(model.parameters()), tables)
+            assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
+        return norm, found
+
+    (norm, found), (expected_norm, expected) = gradients(True), gradients(False)
+    assert norm == pytest.approx(expected_norm, rel=1e-6) and 0.5 < norm < 100
+    assert len(found) == len(expected) == 3
+    for a, b in zip(found, expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-5, atol=0)
+        assert not b.is_sparse and b.any()
+
+
+def test_rows_of_other_processes_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their gradients were added without a look at which rows they reach."""
+    model = nn.Sequential(nn.Embedding(5000, 2))
+    with table_gradients(model, torch.device("cpu")) as (table,):
+        model(torch.tensor([1])).sum().backward()
+        assert table.rows().tolist() == [1]
+        table.grad[9] += 1  # what distributed.sum_gradients does
+        monkeypatch.setattr(sbert.distributed, "count", lambda: 2)
+        assert clip_gradients(model.parameters(), 1.0, [table]) == pytest.approx(2)
+        assert table.grad[[1, 9]].flatten().tolist() == pytest.approx([0.5] * 4)
+        table.zero_()
+        assert not table.grad.any()
+
+
 def test_frozen_and_small_tables_are_left_alone() -> None:
     model = nn.Sequential(nn.Embedding(4095, 2), nn.Embedding(4096, 2))
     model[1].weight.requires_grad_(False)
-    with vocabulary_gradients(model, torch.device("cpu")) as kept:
+    with table_gradients(model, torch.device("cpu")) as kept:
         assert kept == []
