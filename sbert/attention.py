@@ -1,17 +1,21 @@
-"""Attention on a CPU, of padded batches and of the groups of a packed one: plain matrix products where they cost less than
-torch's fused attention.
+"""Attention on a CPU, of padded batches and of the groups of a packed one: torch's own, over a number of keys that fills
+whole vectors.
 
-That is in half precision on short batches (experiments/LOG.md), and under dropout, of which torch's fused attention has none
-on a CPU: it multiplies plainly then, with draws that take longer (sbert.dropout). All else goes to transformers' "sdpa".
+A row of attention weights, one for each key, is read in vectors of 16; what is left over at the end of every row goes number by
+number and takes longer than all the vectors before it (experiments/LOG.md). So keys and values are filled up to a multiple of
+16, and the mask hides the rest. Under dropout, of which torch's fused attention has none on a CPU, products are plain, with
+draws of our own (sbert.dropout).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
 from sbert import dropout as own
 
@@ -19,7 +23,7 @@ from sbert import dropout as own
 # below: T5 adds its relative positions, LayoutLM has masks of numbers, MPNet and DeBERTa-v2 an attention of their own.
 FAMILIES = ("bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert")
 NAME = "sbert"
-SHORT = 128  # tokens of a batch's longest text
+VECTOR = 16  # numbers
 
 
 def attention(
@@ -31,28 +35,64 @@ def attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     **kwargs: Any,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, None]:
     """The attention function: query, key, value (B, H, T, d) -> (B, T, H, d), H heads of width d.
 
-    attention_mask: bool, (B, 1, T, T), whether the token of a row sees that of a column; None: all.
+    attention_mask: bool, (B, 1, T or 1, T), whether the token of a row sees that of a column; None: all. Elsewhere than on a
+    CPU, causal, or with fewer keys than queries: transformers' "sdpa".
     """
-    short = query.shape[2] <= SHORT and query.dtype in (torch.bfloat16, torch.float16)
     causal = attention_mask is None and getattr(module, "is_causal", False)
-    if query.device.type != "cpu" or not (short or dropout) or causal or key.shape != query.shape:
+    if query.device.type != "cpu" or causal or key.shape != query.shape:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    scores = (query * (query.shape[-1] ** -0.5 if scaling is None else scaling)) @ key.transpose(2, 3)
-    if attention_mask is not None:
-        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)  # padding may see nothing
-    weights = torch.softmax(scores, -1).to(value.dtype)
-    if dropout:
-        weights = own.dropout(weights, dropout)
-    return (weights @ value).transpose(1, 2).contiguous(), None
+    key, value, attention_mask = whole_vectors(key, value, attention_mask)
+    if dropout or key.shape[2] == VECTOR:  # of texts that short the fused one takes longer
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        weights = torch.softmax(scores(query, key, attention_mask, scale), -1).to(value.dtype)
+        seen = (own.dropout(weights, dropout) if dropout else weights) @ value
+    else:
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, scale=scaling)
+    return seen.transpose(1, 2).contiguous(), None
+
+
+def scores(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """(B, H, T, d) and (B, H, K, d) -> (B, H, T, K): scaled products, the lowest number where the mask hides a key, so that a
+    row that sees nothing stays finite."""
+    size = (*query.shape[:3], key.shape[2])
+    query, key = query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)
+    if mask is None:
+        return torch.bmm(query * scale, key).view(size)
+    hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill(~mask, torch.finfo(query.dtype).min)
+    hidden = hidden.expand(*size[:2], -1, -1).flatten(0, 1)
+    return torch.baddbmm(hidden, query, key, alpha=scale).view(size)
+
+
+def whole_vectors(key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Keys and values (B, H, T, d) -> (B, H, a multiple of VECTOR, d), and the mask that shows the first T."""
+    more = -key.shape[2] % VECTOR
+    if not more:
+        return key, value, mask
+    if mask is None:
+        mask = torch.ones(1, 1, 1, key.shape[2], dtype=torch.bool)
+    return F.pad(key, (0, 0, 0, more)), F.pad(value, (0, 0, 0, more)), F.pad(mask, (0, more))
+
+
+def padding_mask(
+    attention_mask: Tensor | None = None,
+    mask_function: Callable = bidirectional_mask_function,
+    **kwargs: Any,
+) -> Tensor | None:
+    """The mask of a batch: where padding alone is hidden, one row for all tokens of a text, (B, 1, 1, T), None where there is
+    none; else as "sdpa" has it. attention_mask: (B, T)."""
+    if mask_function is bidirectional_mask_function and attention_mask is not None:
+        seen = attention_mask.bool()
+        return None if seen.all() else seen[:, None, None]
+    return sdpa_mask(attention_mask=attention_mask, mask_function=mask_function, **kwargs)
 
 
 AttentionInterface.register(NAME, attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionMaskInterface.register(NAME, padding_mask)
 
 
 def choose_attention(encoder: Any) -> None:

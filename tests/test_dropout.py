@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_models import save_tiny
 from torch import Tensor, nn
 from transformers import LayoutLMConfig, LayoutLMModel, T5Config, T5EncoderModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from sbert import attention as attention_module
-from sbert.attention import NAME, SHORT, attention, choose_attention
+from sbert.attention import NAME, VECTOR, attention, choose_attention, padding_mask
 from sbert.dropout import LEVELS, Dropout, dropout, replace_dropout
 from sbert.encode import encode
 from sbert.model import modelWithPooling
@@ -124,42 +125,60 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return widths
 
 
+@pytest.mark.parametrize("dtype, bound", [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("scaling", [None, 0.3])
-def test_plain_products_are_torchs_attention(masked: bool, scaling: float | None, fused: list[int]) -> None:
-    query, key, value, mask = tensors(12, torch.bfloat16)
+@pytest.mark.parametrize("t", [5, VECTOR, VECTOR + 1, 3 * VECTOR])  # plain up to a vector, then torch's
+def test_attention_is_torchs(
+    t: int, scaling: float | None, masked: bool, dtype: torch.dtype, bound: float, fused: list[int]
+) -> None:
+    """Whatever the keys and values are filled up with."""
+    query, key, value, mask = tensors(t, dtype)
     given = mask if masked else None
     found, _ = attention(nn.Identity(), query, key, value, given, scaling=scaling)
     assert fused == []
-    exact = torch.nn.functional.scaled_dot_product_attention(
-        query.double(), key.double(), value.double(), given, scale=scaling
-    )
-    assert found.shape == (2, 12, 3, 8) and found.is_contiguous()
-    assert (found.double() - exact.transpose(1, 2)).abs().max() < 0.02
+    exact = F.scaled_dot_product_attention(query.double(), key.double(), value.double(), given, scale=scaling)
+    assert found.shape == (2, t, 3, 8) and found.is_contiguous() and found.dtype == dtype
+    assert (found.double() - exact.transpose(1, 2)).abs().max() < bound
 
 
-def test_padding_that_sees_nothing_stays_finite() -> None:
-    query, key, value, mask = tensors(12, torch.bfloat16)
+@pytest.mark.parametrize("t", [12, 20])
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_padding_that_sees_nothing_stays_finite(t: int, rate: float) -> None:
+    query, key, value, mask = tensors(t, torch.bfloat16)
     mask[1, :, -4:] = False
-    assert attention(nn.Identity(), query, key, value, mask)[0].isfinite().all()
+    assert attention(nn.Identity(), query, key, value, mask, dropout=rate)[0].isfinite().all()
 
 
 @pytest.mark.parametrize(
-    "dtype, t, rate, goes",
-    [
-        (torch.float32, 12, 0.0, True),
-        (torch.float32, 12, 0.1, False),
-        (torch.bfloat16, SHORT, 0.0, False),
-        (torch.bfloat16, SHORT + 1, 0.0, True),
-        (torch.bfloat16, SHORT + 1, 0.1, False),
-    ],
+    "t, rate, plain", [(VECTOR, 0.0, True), (VECTOR + 1, 0.0, False), (VECTOR + 1, 0.1, True)]
 )
-def test_what_goes_to_the_fused_one(
-    dtype: torch.dtype, t: int, rate: float, goes: bool, fused: list[int]
+def test_what_is_plain_and_over_how_many_keys(
+    t: int, rate: float, plain: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query, key, value, mask = tensors(t, dtype)
-    attention(nn.Identity(), query, key, value, mask, dropout=rate)
-    assert bool(fused) == goes
+    shapes: list[tuple[int, ...]] = []
+
+    def noted(query: Tensor, key: Tensor, *args: Any) -> Tensor:
+        shapes.append(tuple(key.shape))
+        return scores(query, key, *args)
+
+    scores = attention_module.scores
+    monkeypatch.setattr(attention_module, "scores", noted)
+    attention(nn.Identity(), *tensors(t), dropout=rate)
+    assert shapes == ([(2, 3, -(-t // VECTOR) * VECTOR, 8)] if plain else [])
+
+
+def test_a_mask_of_padding_is_one_row_a_text() -> None:
+    """None where nothing is padded; what transformers makes of anything else, a window of 1 here."""
+    ones, padded = torch.ones(2, 3, dtype=torch.long), torch.tensor([[1, 1, 1], [1, 0, 0]])
+    sizes = {"batch_size": 2, "q_length": 3, "kv_length": 3, "allow_is_causal_skip": False}
+    assert padding_mask(ones, **sizes) is None
+    found = padding_mask(padded, **sizes)
+    assert found is not None and found.tolist() == [[[[True] * 3]], [[[True, False, False]]]]
+    near = padding_mask(padded, lambda b, h, q, k: (q - k).abs() <= 1, **sizes)
+    assert near is not None and near.shape == (2, 1, 3, 3)
+    assert near[0, 0].tolist() == [[True, True, False], [True] * 3, [False, True, True]]
+    assert near[1, 0].tolist() == [[True, False, False], [True, False, False], [False] * 3]
 
 
 def test_shared_keys_and_causal_attention_go_to_the_fused_one(fused: list[int]) -> None:
