@@ -80,4 +80,26 @@ def with_half_encoder(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     encoder: Any = model.model
     shared = {id(p): p for p in model.parameters()}
     half = {id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in encoder.parameters()}
-    return copy.deepcopy(model, {id(model.tokenizer): model.tokenizer, **shared, **half})
+    copied = copy.deepcopy(model, {id(model.tokenizer): model.tokenizer, **shared, **half})
+    if dtype == torch.bfloat16 and next(encoder.parameters()).device.type == "cpu" and cpu_has_bf16():
+        inside: Any = copied.model
+        for module in list(inside.modules()):
+            for name, child in module.named_children():
+                if type(child) is nn.Linear:
+                    setattr(module, name, PreparedLinear(child))
+    return copied
+
+
+class PreparedLinear(nn.Module):
+    """A linear layer in bf16 on a CPU, without gradients: oneDNN's product over weights that lie as it reads them, which adds
+    the bias while it is there. torch's own lays them out at every call and writes the bias in a pass before. The same numbers
+    to the last bit."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.bias = linear.bias
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())  # (out, in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out)."""
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")

@@ -17,7 +17,7 @@ from sbert.encode import encode
 from sbert.loop import fit
 from sbert.model import modelWithPooling
 from sbert.optim import clip_gradients, table_gradients, zero_gradients
-from sbert.precision import with_half_encoder
+from sbert.precision import PreparedLinear, cpu_has_bf16, with_half_encoder
 
 TEXTS = ["a cat sat", "고양이가 앉았다", "one two three four five six", "x"]
 
@@ -62,12 +62,22 @@ def test_half_precision_stays_near_fp32(
     assert 0 < np.abs(exact - near).max() < bound
 
 
-def test_both_kinds_of_attention_give_the_same_vectors(
+@pytest.mark.skipif(not cpu_has_bf16(), reason="this processor has no bf16")
+def test_prepared_layers_give_the_same_bits(
     model: modelWithPooling, copied: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = encode(model, TEXTS, precision="bf16").embeddings
-    monkeypatch.setattr("sbert.attention.SHORT", 0)
-    assert np.abs(short - encode(model, TEXTS, precision="bf16").embeddings).max() < 0.02
+    network = with_half_encoder(model, torch.bfloat16).model
+    kinds = {type(m) for m in network.modules()}
+    assert PreparedLinear in kinds and nn.Linear not in kinds
+    prepared = encode(model, TEXTS, precision="bf16").embeddings
+    monkeypatch.setattr("sbert.precision.cpu_has_bf16", lambda: False)
+    assert nn.Linear in {type(m) for m in with_half_encoder(model, torch.bfloat16).model.modules()}
+    assert np.array_equal(prepared, encode(model, TEXTS, precision="bf16").embeddings)
+    for bias in (True, False):
+        linear = nn.Linear(40, 24, bias=bias, dtype=torch.bfloat16)
+        x = torch.randn(2, 7, 40).bfloat16()
+        with torch.inference_mode():
+            assert torch.equal(PreparedLinear(linear)(x), linear(x))
 
 
 def test_a_few_texts_are_not_worth_a_copy(model: modelWithPooling, monkeypatch: pytest.MonkeyPatch) -> None:
