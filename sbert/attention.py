@@ -24,6 +24,9 @@ from sbert import dropout as own
 FAMILIES = ("bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert")
 NAME = "sbert"
 VECTOR = 16  # numbers
+HIDDEN = (
+    torch.finfo(torch.float16).min / 2
+)  # what is added to a hidden score: in every precision finite, and its weight 0
 
 
 def attention(
@@ -57,13 +60,13 @@ def attention(
 
 
 def scores(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """(B, H, T, d) and (B, H, K, d) -> (B, H, T, K): scaled products, the lowest number where the mask hides a key, so that a
-    row that sees nothing stays finite."""
+    """(B, H, T, d) and (B, H, K, d) -> (B, H, T, K): scaled products, HIDDEN more where the mask hides a key: a row that sees
+    nothing stays finite."""
     size = (*query.shape[:3], key.shape[2])
     query, key = query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)
     if mask is None:
         return torch.bmm(query * scale, key).view(size)
-    hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill(~mask, torch.finfo(query.dtype).min)
+    hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill(~mask, HIDDEN)
     hidden = hidden.expand(*size[:2], -1, -1).flatten(0, 1)
     return torch.baddbmm(hidden, query, key, alpha=scale).view(size)
 
@@ -83,9 +86,10 @@ def padding_mask(
     mask_function: Callable = bidirectional_mask_function,
     **kwargs: Any,
 ) -> Tensor | None:
-    """The mask of a batch: where padding alone is hidden, one row for all tokens of a text, (B, 1, 1, T), None where there is
-    none; else as "sdpa" has it. attention_mask: (B, T)."""
-    if mask_function is bidirectional_mask_function and attention_mask is not None:
+    """The mask of a batch on a CPU: where padding alone is hidden, one row for all tokens of a text, (B, 1, 1, T), None where
+    there is none; else, and elsewhere, as "sdpa" has it. attention_mask: (B, T)."""
+    plain = mask_function is bidirectional_mask_function
+    if plain and attention_mask is not None and attention_mask.device.type == "cpu":
         seen = attention_mask.bool()
         return None if seen.all() else seen[:, None, None]
     return sdpa_mask(attention_mask=attention_mask, mask_function=mask_function, **kwargs)
