@@ -3,8 +3,8 @@ whole vectors.
 
 A row of attention weights, one for each key, is read in vectors of 16; what is left over at the end of every row goes number by
 number and takes longer than all the vectors before it (experiments/LOG.md). So keys and values are filled up to a multiple of
-16, and the mask hides the rest. Under dropout, of which torch's fused attention has none on a CPU, products are plain, with
-draws of our own (sbert.dropout).
+16, and the mask hides the rest. Products are plain for texts of up to 16 tokens, which torch's fused attention takes longer for,
+and under dropout, of which it has none on a CPU, with draws of our own (sbert.dropout).
 """
 
 from collections.abc import Callable
@@ -24,9 +24,7 @@ from sbert import dropout as own
 FAMILIES = ("bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert")
 NAME = "sbert"
 VECTOR = 16  # numbers
-HIDDEN = (
-    torch.finfo(torch.float16).min / 2
-)  # what is added to a hidden score: in every precision finite, and its weight 0
+HIDDEN = -32768.0  # added to a hidden score: its weight is 0, and the sum finite in fp16, too
 
 
 def attention(
@@ -42,10 +40,10 @@ def attention(
     """The attention function: query, key, value (B, H, T, d) -> (B, T, H, d), H heads of width d.
 
     attention_mask: bool, (B, 1, T or 1, T), whether the token of a row sees that of a column; None: all. Elsewhere than on a
-    CPU, causal, or with fewer keys than queries: transformers' "sdpa".
+    CPU, while torch records what is done, causal, or with fewer keys than queries: transformers' "sdpa".
     """
     causal = attention_mask is None and getattr(module, "is_causal", False)
-    if query.device.type != "cpu" or causal or key.shape != query.shape:
+    if query.device.type != "cpu" or recorded() or causal or key.shape != query.shape:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
@@ -81,6 +79,11 @@ def whole_vectors(key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tens
     return F.pad(key, (0, 0, 0, more)), F.pad(value, (0, 0, 0, more)), F.pad(mask, (0, more))
 
 
+def recorded() -> bool:
+    """Whether torch writes down what is done (torch.jit.trace, export, compile), where nothing may hang on sizes or values."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+
+
 def padding_mask(
     attention_mask: Tensor | None = None,
     mask_function: Callable = bidirectional_mask_function,
@@ -89,7 +92,7 @@ def padding_mask(
     """The mask of a batch on a CPU: where padding alone is hidden, one row for all tokens of a text, (B, 1, 1, T), None where
     there is none; else, and elsewhere, as "sdpa" has it. attention_mask: (B, T)."""
     plain = mask_function is bidirectional_mask_function
-    if plain and attention_mask is not None and attention_mask.device.type == "cpu":
+    if plain and attention_mask is not None and attention_mask.device.type == "cpu" and not recorded():
         seen = attention_mask.bool()
         return None if seen.all() else seen[:, None, None]
     return sdpa_mask(attention_mask=attention_mask, mask_function=mask_function, **kwargs)

@@ -56,12 +56,15 @@ class TableGradient:
     already. The sums are the same.
     """
 
-    def __init__(self, table: nn.Embedding) -> None:
-        self.table, self.weight = table, table.weight
+    def __init__(self, tables: Sequence[nn.Embedding]) -> None:
+        """tables: the modules that look up in it; they share one weight."""
+        self.tables, self.weight = tables, tables[0].weight
         self.seen: list[torch.Tensor] = []  # rows that came in since the last zero_, with repetitions
         self.dense = False  # something else than lookups came in
-        table.sparse, table.weight.grad = True, torch.zeros_like(table.weight)
-        self._hook = table.weight.register_hook(self._note)
+        for table in tables:
+            table.sparse = True
+        self.weight.grad = torch.zeros_like(self.weight)
+        self._hook = self.weight.register_hook(self._note)
 
     def _note(self, gradient: torch.Tensor) -> None:
         if gradient.is_sparse:
@@ -89,7 +92,9 @@ class TableGradient:
         self.seen, self.dense = [], False
 
     def release(self) -> None:
-        self.table.sparse, self.weight.grad = False, None
+        for table in self.tables:
+            table.sparse = False
+        self.weight.grad = None
         self._hook.remove()
 
 
@@ -97,11 +102,14 @@ class TableGradient:
 def table_gradients(encoder: nn.Module, device: torch.device) -> Iterator[list[TableGradient]]:
     """A TableGradient of every trained table of VOCABULARY rows or more, for as long as this is entered. Elsewhere than on
     a CPU nothing is changed and the list is empty."""
-    embeddings = [m for m in encoder.modules() if isinstance(m, nn.Embedding) and device.type == "cpu"]
+    sharing: dict[int, list[nn.Embedding]] = {}
+    for module in encoder.modules():
+        if isinstance(module, nn.Embedding) and module.num_embeddings >= VOCABULARY:
+            sharing.setdefault(id(module.weight), []).append(module)
     kept = [
-        TableGradient(m)
-        for m in embeddings
-        if m.num_embeddings >= VOCABULARY and m.weight.requires_grad and not m.sparse
+        TableGradient(tables)
+        for tables in sharing.values()
+        if device.type == "cpu" and tables[0].weight.requires_grad and not any(m.sparse for m in tables)
     ]
     try:
         yield kept

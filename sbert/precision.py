@@ -81,7 +81,7 @@ def with_half_encoder(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     shared = {id(p): p for p in model.parameters()}
     half = {id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in encoder.parameters()}
     copied = copy.deepcopy(model, {id(model.tokenizer): model.tokenizer, **shared, **half})
-    if dtype == torch.bfloat16 and next(encoder.parameters()).device.type == "cpu" and cpu_has_bf16():
+    if dtype == torch.bfloat16 and next(encoder.parameters()).device.type == "cpu" and prepares_layers():
         inside: Any = copied.model
         for module in list(inside.modules()):
             for name, child in module.named_children():
@@ -90,10 +90,15 @@ def with_half_encoder(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     return copied
 
 
+def prepares_layers() -> bool:
+    """Of processors with bf16, those of x86 alone: ARM's were not tried."""
+    return cpu_has_bf16() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+
+
 class PreparedLinear(nn.Module):
     """A linear layer in bf16 on a CPU, without gradients: oneDNN's product over weights that lie as it reads them, which adds
     the bias while it is there. torch's own lays them out at every call and writes the bias in a pass before. The same numbers
-    to the last bit."""
+    to the last bit, of contiguous inputs. It can be neither copied nor saved, so it is in copies alone."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()

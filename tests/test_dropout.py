@@ -14,6 +14,7 @@ from tiny_models import save_tiny
 from torch import Tensor, nn
 from transformers import LayoutLMConfig, LayoutLMModel, T5Config, T5EncoderModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from sbert import attention as attention_module
 from sbert.attention import NAME, VECTOR, attention, choose_attention, padding_mask
@@ -152,6 +153,15 @@ def test_padding_that_sees_nothing_stays_finite(t: int, rate: float, dtype: torc
     assert attention(nn.Identity(), query, key, value, mask, dropout=rate)[0].isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_hidden_scores_below_zero_stay_finite(dtype: torch.dtype) -> None:
+    """No key is filled up; all scores are -64, all hidden."""
+    query = torch.full((1, 1, VECTOR, 64), 8.0, dtype=dtype)
+    mask = torch.zeros(1, 1, 1, VECTOR, dtype=torch.bool)
+    found, _ = attention(nn.Identity(), query, -query / 8, query, mask)
+    assert found.flatten().tolist() == [8.0] * (VECTOR * 64)
+
+
 @pytest.mark.parametrize(
     "t, rate, plain", [(VECTOR, 0.0, True), (VECTOR + 1, 0.0, False), (VECTOR + 1, 0.1, True)]
 )
@@ -177,6 +187,8 @@ def test_a_mask_of_padding_is_one_row_a_text() -> None:
     assert padding_mask(ones, **sizes) is None
     found = padding_mask(padded, **sizes)
     assert found is not None and found.tolist() == [[[[True] * 3]], [[[True, False, False]]]]
+    assert padding_mask(padded.to("meta"), **sizes, device="meta").shape == (2, 1, 3, 3)  # type: ignore[union-attr]
+    assert ALL_MASK_ATTENTION_FUNCTIONS[NAME] is padding_mask
     near = padding_mask(padded, lambda b, h, q, k: (q - k).abs() <= 1, **sizes)
     assert near is not None and near.shape == (2, 1, 3, 3)
     assert near[0, 0].tolist() == [[True, True, False], [True] * 3, [False, True, True]]
@@ -214,6 +226,17 @@ def test_dropout_of_attention_by_hand() -> None:
 
 
 # ---------------------------------------------------------------- encoders
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers and the tracer say what they take as constant
+def test_a_trace_of_a_whole_batch_knows_padding(tiny_model_dir: Path) -> None:
+    model = modelWithPooling.from_pretrained(tiny_model_dir).model.eval()
+    model.config.return_dict = False
+    ids, ones = torch.tensor([[2, 5, 6, 3], [2, 7, 8, 3]]), torch.ones(2, 4, dtype=torch.long)
+    padded = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+    with torch.inference_mode():
+        traced = torch.jit.trace(model, (ids, ones), strict=False)
+        assert torch.allclose(traced(ids, padded)[0], model(ids, padded)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert", "xlm-roberta"])

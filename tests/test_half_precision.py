@@ -2,6 +2,7 @@
 
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from sbert.encode import encode
 from sbert.loop import fit
 from sbert.model import modelWithPooling
 from sbert.optim import clip_gradients, table_gradients, zero_gradients
-from sbert.precision import PreparedLinear, cpu_has_bf16, with_half_encoder
+from sbert.precision import PreparedLinear, prepares_layers, with_half_encoder
 
 TEXTS = ["a cat sat", "고양이가 앉았다", "one two three four five six", "x"]
 
@@ -62,7 +63,7 @@ def test_half_precision_stays_near_fp32(
     assert 0 < np.abs(exact - near).max() < bound
 
 
-@pytest.mark.skipif(not cpu_has_bf16(), reason="this processor has no bf16")
+@pytest.mark.skipif(not prepares_layers(), reason="this processor has no bf16, or is no x86")
 def test_prepared_layers_give_the_same_bits(
     model: modelWithPooling, copied: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,9 +71,10 @@ def test_prepared_layers_give_the_same_bits(
     kinds = {type(m) for m in network.modules()}
     assert PreparedLinear in kinds and nn.Linear not in kinds
     prepared = encode(model, TEXTS, precision="bf16").embeddings
-    monkeypatch.setattr("sbert.precision.cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("sbert.precision.prepares_layers", lambda: False)
     assert nn.Linear in {type(m) for m in with_half_encoder(model, torch.bfloat16).model.modules()}
     assert np.array_equal(prepared, encode(model, TEXTS, precision="bf16").embeddings)
+    assert nn.Linear in {type(m) for m in with_half_encoder(model, torch.float16).model.modules()}
     for bias in (True, False):
         linear = nn.Linear(40, 24, bias=bias, dtype=torch.bfloat16)
         x = torch.randn(2, 7, 40).bfloat16()
@@ -116,11 +118,13 @@ def test_threads_encode_at_once(model: modelWithPooling, copied: None) -> None:
     assert not wrong
 
 
-def trained(monkeypatch: pytest.MonkeyPatch, vocabulary: int, kind: str) -> Encoder:
+def trained(
+    monkeypatch: pytest.MonkeyPatch, vocabulary: int, kind: str, max_grad_norm: float = 1.0
+) -> Encoder:
     monkeypatch.setattr(sbert.optim, "VOCABULARY", vocabulary)
     encoder = Encoder()
     torch.manual_seed(7)
-    fit(encoder, [source(encoder, kind=kind)], SETTINGS)
+    fit(encoder, [source(encoder, kind=kind)], replace(SETTINGS, max_grad_norm=max_grad_norm))
     return encoder
 
 
@@ -149,7 +153,29 @@ def test_gradients_add_up_and_are_zeroed_in_place() -> None:
         assert buffer[[1, 3]].tolist() == [[2, 2], [2, 2]] and buffer.sum() == 8
         zero_gradients(optimizer, kept)
         assert weight.grad is buffer and not buffer.any()
-    assert weight.grad is None and not model[0].sparse
+        assert kept[0].seen == []
+    assert weight.grad is None and not model[0].sparse and not weight._backward_hooks
+
+
+def test_a_table_of_two_modules_is_kept_once() -> None:
+    """As BART and T5 have theirs. Row 1 is looked up by both, by hand 2; the norm of two numbers that are 2: 8 ** .5."""
+    model = nn.ModuleList([nn.Embedding(5000, 2), nn.Embedding(5000, 2)])
+    model[1].weight = model[0].weight
+    with table_gradients(model, torch.device("cpu")) as kept:
+        assert len(kept) == 1 and all(m.sparse for m in model)
+        sum(m(torch.tensor([1])).sum() for m in model).backward()
+        assert clip_gradients(model.parameters(), 1.0, kept) == pytest.approx(8**0.5)
+        assert kept[0].grad[1].tolist() == pytest.approx([0.5**0.5] * 2)
+    assert not any(m.sparse for m in model)
+
+
+def test_no_bound_on_the_norm_changes_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """max_grad_norm 0."""
+    free, wide = (trained(monkeypatch, 50, "regression", bound) for bound in (0.0, 1e9))
+    for a, b in zip(free.parameters(), wide.parameters(), strict=True):
+        assert torch.equal(a, b)
+    tight = trained(monkeypatch, 50, "regression", 1e-3)
+    assert not torch.equal(next(tight.parameters()), next(free.parameters()))
 
 
 @pytest.mark.parametrize("max_norm", [math.inf, 100.0, 0.5])
