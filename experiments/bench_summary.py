@@ -100,9 +100,13 @@ def _with_range(ratio: float | Mapping[str, float]) -> str:
 
 
 def limit_line(cell: Mapping[str, Any]) -> str:
-    """What share of the machine's limit ours reached, and what the time of a sample of the work went to."""
+    """What share of the machine's limit ours reached, and what the time of a sample of the work went to. Shares are of the time
+    without the profiler; where the profiled run took longer, of that."""
+    whole = max(1.0, sum(cell["profile"].values()))
     groups = ", ".join(
-        f"{name} {100 * share:.0f} %" for name, share in cell["profile"].items() if share >= 0.01
+        f"{name} {100 * share / whole:.0f} %"
+        for name, share in cell["profile"].items()
+        if share / whole >= 0.01
     )
     limit = cell["limit"]
     rate = limit["gflop"] / limit["seconds"]

@@ -82,3 +82,7 @@ def test_a_run(
     assert "matrix products" in found["profile"] and all(share >= 0 for share in found["profile"].values())
     cell = {"task": "t", "precision": "fp32", "share_of_limit": 0.5, **found}
     assert "ours, t fp32: 50 % of the limit" in limit_line(cell)
+    slower = cell | {
+        "profile": {"matrix products": 0.9, "softmax": 0.6}
+    }  # profiled in one and a half times the time
+    assert limit_line(slower).endswith("its time: matrix products 60 %, softmax 40 %")
