@@ -1,12 +1,13 @@
 """How cost grows: time of encoding and of training against the number and the length of texts, memory against the batch.
 
     python -m experiments.bench_growth --threads 2
-    python -m experiments.bench_growth --data samples-mrc-en --texts 50 100 --lengths 8 16 --repeats 1    # to try it out
+    python -m experiments.bench_growth --data samples-mrc-en --texts 50 100 --pairs 32 64 --lengths 8 16 --repeats 1   # to try
 
 Texts are windows of a retrieval set's passages, each of exactly so many tokens (passages that are shorter are joined to
-the next ones). Encoding takes every text once; an update of training takes a batch of pairs (--batch-size), regression
-objective, AdamW. The best of --repeats counts. The memory of a big in-batch loss, plainly and through the gradient cache,
-is taken from the record of experiments.bench_memory. Writes NAME.json and NAME.png, both axes of which are logarithmic.
+the next ones). Encoding takes every text once, training every pair, in batches of --batch-size, regression objective,
+AdamW, unpadded as train.py does; where the length grows, it is one update. The best of --repeats counts. The memory of a big
+in-batch loss, plainly and through the gradient cache, is taken from the record of experiments.bench_memory. Writes NAME.json
+and NAME.png, both axes of which are logarithmic.
 """
 
 import argparse
@@ -40,6 +41,7 @@ def build_parser() -> Parser:
     parser.add_argument("--data-dir", help="folder with the publishers' files; default: $SBERT_DATA")
     parser.add_argument("--model", default="minilm", help="[minilm]")
     parser.add_argument("--texts", type=int, nargs="+", default=[250, 500, 1000, 2000, 4000, 8000])
+    parser.add_argument("--pairs", type=int, nargs="+", default=[32, 64, 128, 256, 512, 1024])
     parser.add_argument("--lengths", type=int, nargs="+", default=[8, 16, 32, 64, 128, 256], help="tokens")
     parser.add_argument("--batch-size", type=int, default=32, help="pairs of an update [32]")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="[fp32]")
@@ -52,7 +54,7 @@ def build_parser() -> Parser:
 
 def check(args: argparse.Namespace) -> None:
     """Raises UsageError."""
-    for flag, values in (("--texts", args.texts), ("--lengths", args.lengths)):
+    for flag, values in (("--texts", args.texts), ("--pairs", args.pairs), ("--lengths", args.lengths)):
         if min(values) < 1:
             raise UsageError(f"{flag} {min(values)}: must be at least 1")
     if min(args.lengths) < 3:
@@ -102,18 +104,17 @@ def measure_encoding(model: Any, texts: Sequence[str], args: argparse.Namespace)
     return best_of(args.repeats, lambda: encode(model, texts, precision=args.precision))
 
 
-def measure_update(model: Any, texts: Sequence[str], args: argparse.Namespace) -> float:
-    """Seconds of one update of ``--batch-size`` pairs."""
+def measure_training(model: Any, texts: Sequence[str], pairs: int, args: argparse.Namespace) -> float:
+    """Seconds of one epoch of ``pairs`` pairs of the texts, in batches of ``--batch-size``."""
     from data import DataSet, Example
     from sbert.loop import Settings, fit
     from sbert.objectives import modelForRegressionTraining
     from sbert.source import Source
 
-    pairs = [(texts[i], texts[-1 - i]) for i in range(args.batch_size)]
-    examples = [Example(pair, i / args.batch_size) for i, pair in enumerate(pairs)]
+    examples = [Example((texts[i], texts[-1 - i]), i / pairs) for i in range(pairs)]
     objective = modelForRegressionTraining(model)
     source = Source.build(DataSet("growth", "train", "sts", "unknown", examples, {}), objective, model)
-    settings = Settings(batch_size=args.batch_size, precision=args.precision, max_updates=1)
+    settings = Settings(batch_size=args.batch_size, precision=args.precision)
     return best_of(args.repeats, lambda: fit(model, [source], settings))
 
 
@@ -122,35 +123,36 @@ def measure(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
 
     import data
     from sbert.model import modelWithPooling
+    from sbert.unpadded import pack_for_training
 
     torch.set_num_threads(args.threads or cores())
     pool = data.load_retrieval(args.data, "test", data_dir=args.data_dir)
     passages = [passage.text for passage in pool.passages]
-    model = modelWithPooling.from_pretrained(args.model)
+    model, trained = (modelWithPooling.from_pretrained(args.model) for _ in range(2))
     assert model.tokenizer is not None
     if max(args.lengths) > model.max_length:
         raise RunError(f"--lengths {max(args.lengths)}: the model takes {model.max_length} tokens")
-    many = texts_of(model.tokenizer, passages, TYPICAL, max(args.texts))
-    found: dict[str, list[dict[str, float]]] = {"encode_texts": [], "encode_length": [], "train_length": []}
+    pack_for_training(trained, "auto", args.precision)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name, *_ in PANELS}
+
+    def keep(name: str, **cell: float) -> None:
+        found[name].append(cell)
+        print(", ".join(f"{key} {value:.4g}" for key, value in cell.items()), file=sys.stderr)
+
+    many = texts_of(model.tokenizer, passages, TYPICAL, max(*args.texts, *(2 * n for n in args.pairs)))
     measure_encoding(model, many[:64], args)
-    for count in args.texts:
-        seconds = measure_encoding(model, many[:count], args)
-        found["encode_texts"].append({"texts": count, "tokens": TYPICAL, "seconds": seconds})
-        say(found["encode_texts"][-1])
+    for texts in args.texts:
+        keep("encode_texts", texts=texts, tokens=TYPICAL, seconds=measure_encoding(model, many[:texts], args))
+    for pairs in args.pairs:
+        seconds = measure_training(trained, many[: 2 * pairs], pairs, args)
+        keep("train_pairs", pairs=pairs, tokens=TYPICAL, seconds=seconds)
     few = max(2 * args.batch_size, min(SHORT, max(args.texts)))
-    for length in args.lengths:
-        texts = texts_of(model.tokenizer, passages, length, few)
-        seconds = measure_encoding(model, texts, args)
-        found["encode_length"].append({"texts": few, "tokens": length, "seconds": seconds})
-        say(found["encode_length"][-1])
-        seconds = measure_update(model, texts, args)
-        found["train_length"].append({"pairs": args.batch_size, "tokens": length, "seconds": seconds})
-        say(found["train_length"][-1])
+    for tokens in args.lengths:
+        chosen = texts_of(model.tokenizer, passages, tokens, few)
+        keep("encode_length", texts=few, tokens=tokens, seconds=measure_encoding(model, chosen, args))
+        seconds = measure_training(trained, chosen, args.batch_size, args)
+        keep("train_length", pairs=args.batch_size, tokens=tokens, seconds=seconds)
     return found
-
-
-def say(cell: Mapping[str, float]) -> None:
-    print(", ".join(f"{name} {value:.4g}" for name, value in cell.items()), file=sys.stderr)
 
 
 def exponent(cells: Sequence[Mapping[str, float]], by: str) -> float:
@@ -167,24 +169,25 @@ def exponent(cells: Sequence[Mapping[str, float]], by: str) -> float:
 PANELS = (
     ("encode_texts", "texts", f"encoding texts of {TYPICAL} tokens", "texts"),
     ("encode_length", "tokens", "encoding", "tokens a text"),
+    ("train_pairs", "pairs", f"training on texts of {TYPICAL} tokens", "pairs"),
     ("train_length", "tokens", "an update of training", "tokens a text"),
 )
 
 
 def draw(found: Mapping[str, Any]) -> Any:
-    """A matplotlib Figure of four panels, both axes logarithmic."""
+    """A matplotlib Figure of five panels, both axes logarithmic."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = Figure(figsize=(11, 10), layout="constrained")
     for number, (name, by, title, label) in enumerate(PANELS, 1):
         cells = found[name]
-        axes = figure.add_subplot(2, 2, number, title=f"{title}: exponent {exponent(cells, by):.2f}")
+        axes = figure.add_subplot(3, 2, number, title=f"{title}: exponent {exponent(cells, by):.2f}")
         axes.loglog([cell[by] for cell in cells], [cell["seconds"] for cell in cells], marker="o")
         axes.set(xlabel=label, ylabel="seconds")
         axes.set_xticks([cell[by] for cell in cells], labels=[f"{cell[by]:,}" for cell in cells])
         axes.minorticks_off()
         axes.grid(alpha=0.3, which="both")
-    axes = figure.add_subplot(2, 2, 4, title="memory of an in-batch loss")
+    axes = figure.add_subplot(3, 2, 5, title="memory of an in-batch loss")
     for cached in (False, True):
         cells = [cell for cell in found["memory"] if bool(cell["cache_rows"]) == cached]
         label = f"gradient cache of {cells[0]['cache_rows']} texts" if cached and cells else "plain"

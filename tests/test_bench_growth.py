@@ -39,6 +39,7 @@ def test_the_exponent_by_hand() -> None:
     "words, said",
     [
         (["--texts", "0"], "--texts 0: must be at least 1"),
+        (["--pairs", "0"], "--pairs 0: must be at least 1"),
         (["--lengths", "2"], "--lengths 2"),
         (["--output", "x.png"], "must end in .json"),
         (["--repeats", "0"], "--repeats"),
@@ -59,6 +60,9 @@ def test_a_small_run(tmp_path: Path, tiny_model_dir: Path, capsys: pytest.Captur
         "--texts",
         "5",
         "10",
+        "--pairs",
+        "3",
+        "6",
         "--threads",
         "1",
     ]
@@ -67,6 +71,7 @@ def test_a_small_run(tmp_path: Path, tiny_model_dir: Path, capsys: pytest.Captur
     record = json.loads(output.read_text(encoding="utf8"))
     assert [cell["texts"] for cell in record["encode_texts"]] == [5, 10]
     assert [cell["tokens"] for cell in record["train_length"]] == [8, 16]
+    assert [cell["pairs"] for cell in record["train_pairs"]] == [3, 6]
     assert all(cell["seconds"] > 0 for name, *_ in bench_growth.PANELS for cell in record[name])
     assert set(record["exponents"]) == {name for name, *_ in bench_growth.PANELS}
     assert "exponents" in capsys.readouterr().out
