@@ -16,6 +16,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from sbert import distributed, ranks
 from sbert.chunks import padded_length
+from sbert.first_token import can_skip, skip_in_last_layer
 from sbert.packing import is_packed, pack_encoder
 from sbert.precision import DTYPES, MANY, autocast, with_half_encoder
 from sbert.progress import Progress
@@ -170,6 +171,9 @@ def encode(
         model,
         tokens.ids,
         lambda network, features: network(**features, prompt_tokens=skip)["sentence_embedding"],
+        first_token=model.description.pooling == ("cls",)
+        and model.description.average_layers == 1
+        and not skip,
         batch_tokens=batch_tokens,
         precision=precision,
         unpadded=unpadded,
@@ -190,6 +194,7 @@ def run_batches(
     forward: Callable[[Any, dict[str, Tensor]], Tensor],
     *,
     types: Sequence[Sequence[int]] | None = None,
+    first_token: bool = False,
     batch_tokens: int | None = None,
     precision: str = "fp32",
     unpadded: str = "auto",
@@ -198,8 +203,9 @@ def run_batches(
 ) -> tuple[Tensor, float]:
     """Runs ``forward(network, features)`` over length-sorted, token-budgeted batches: ((N, ...) fp32 on the CPU in the
     order of ``ids``, share of padding among the tokens computed). network: the model, or its copy with a half-precision
-    or unpadded encoder. types: the token types of ``ids``, where the model has them. unpadded: "auto" leaves a few texts,
-    which are not worth a copy, padded. Several processes share the batches."""
+    or unpadded encoder. types: the token types of ``ids``, where the model has them. first_token: ``forward`` reads nothing
+    but the first token of each row. unpadded: "auto" leaves a few texts, which are not worth a copy, padded. Several
+    processes share the batches."""
     device, tokenizer = model.device, model.tokenizer
     pad_id, side = getattr(tokenizer, "pad_token_id", None) or 0, getattr(tokenizer, "padding_side", "right")
     budget = batch_tokens or BATCH_TOKENS.get(device.type, 2048)
@@ -213,7 +219,8 @@ def run_batches(
     mine = batches[distributed.rank() :: distributed.count()]
     model.eval()
     try:
-        copied = precision != "fp32" and sum(lengths) >= MANY
+        skips = first_token and side == "right" and not is_packed(model.model) and can_skip(model.model)
+        copied = (precision != "fp32" or skips) and sum(lengths) >= MANY
         packed = (copied or unpadded != "auto") and packs(unpadded, model.model, device, precision)
         copied = copied or packed  # hooks are put on a copy as well, for threads may encode at once
         network = with_half_encoder(model, DTYPES[precision]) if copied else model
@@ -221,6 +228,8 @@ def run_batches(
         if packed:
             pack_encoder(network.model)
         packed = is_packed(network.model)  # a model in training is, too
+        if skips and copied and not packed:
+            skip_in_last_layer(network.model)
         with Progress(sum(map(len, mine)), unit, shown=progress and ranks.is_first()) as bar:
             for batch in mine:
                 kinds = None if types is None else [types[i] for i in batch]

@@ -71,6 +71,7 @@ def predict(
         tokens.ids,
         lambda network, features: network(**features)["logits"],
         types=tokens.types,
+        first_token=True,
         batch_tokens=batch_tokens,
         precision=precision,
         unpadded=unpadded,
