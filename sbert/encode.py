@@ -202,8 +202,8 @@ def run_batches(
     unit: str = "texts",
 ) -> tuple[Tensor, float]:
     """Runs ``forward(network, features)`` over length-sorted, token-budgeted batches: ((N, ...) fp32 on the CPU in the
-    order of ``ids``, share of padding among the tokens computed). network: the model, or its copy with a half-precision
-    or unpadded encoder. types: the token types of ``ids``, where the model has them. first_token: ``forward`` reads nothing
+    order of ``ids``, share of padding among the tokens computed). network: the model, or its copy with an encoder in half
+    precision, unpadded, or with a last layer for the first token (sbert.first_token). types: the token types of ``ids``, where the model has them. first_token: ``forward`` reads nothing
     but the first token of each row. unpadded: "auto" leaves a few texts, which are not worth a copy, padded. Several
     processes share the batches."""
     device, tokenizer = model.device, model.tokenizer

@@ -1,7 +1,7 @@
 """The last layer of an encoder for the first token alone, where nothing else of what it gives is read.
 
 A cross-encoder's head and CLS pooling look at one token in a text. What the last layer makes of the others goes nowhere: they are
-needed there as keys and values only. Of six layers that saves a seventh of the products; the numbers are the same.
+needed there as keys and values only. Of six layers that saves a seventh of the products; the numbers are the same up to rounding.
 
 Shape letters: B texts, T tokens, D width, H heads, d width of a head.
 """
@@ -13,17 +13,20 @@ from torch import Tensor, nn
 
 # one anatomy of layers under several names
 FAMILIES = ("bert", "roberta", "xlm-roberta", "electra")
+PARTS = {"attention", "intermediate", "output"}
 
 
 def can_skip(encoder: Any) -> bool:
-    """Whether the layers of an encoder, or of a model with a head around one, are those that FirstTokenLayer knows."""
-    config = encoder.config
-    return (
-        config.model_type in FAMILIES
-        and config._attn_implementation in ("sbert", "sdpa")
-        and not config.is_decoder
-        and not config.add_cross_attention
-    )
+    """Whether FirstTokenLayer can stand in for the last layer of an encoder, or of a model with a head around one: one of
+    FAMILIES, with fused attention, whose last layer has the parts of the family's own and nobody watches it by hooks."""
+    config = getattr(encoder, "config", None)
+    if getattr(config, "model_type", None) not in FAMILIES or getattr(config, "is_decoder", False):
+        return False
+    layers = getattr(getattr(encoder.base_model, "encoder", None), "layer", None)
+    if not layers or getattr(config, "_attn_implementation", None) not in ("sbert", "sdpa"):
+        return False
+    watched = any(part._forward_hooks or part._forward_pre_hooks for part in layers[-1].modules())
+    return not watched and {name for name, _ in layers[-1].named_children()} == PARTS
 
 
 def skip_in_last_layer(encoder: Any) -> None:

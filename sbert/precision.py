@@ -70,12 +70,12 @@ def grad_scaler(device: torch.device, precision: str, init_scale: float = 2.0**1
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16", init_scale=init_scale)
 
 
-MANY = 16_384  # tokens from which on a half-precision copy of the encoder pays for itself
+MANY = 16_384  # tokens from which on a copy of the encoder, in half precision or with less to do, pays for itself
 
 
 def with_half_encoder(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy of a bi- or cross-encoder whose encoder, ``model.model``, has its weights in ``dtype``; the tokenizer and
-    all other weights are shared. It is a copy, and not the model changed for a while, so that threads may encode at once.
+    """A copy of a bi- or cross-encoder whose encoder, ``model.model``, has its weights in ``dtype`` (fp32: shares them); the
+    tokenizer and all other weights are shared. It is a copy, and not the model changed for a while, so that threads may encode at once.
     """
     encoder: Any = model.model
     shared = {id(p): p for p in model.parameters()}

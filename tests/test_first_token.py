@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import FAMILIES, save_tiny, tiny_cross, tiny_model
+from torch import nn
 
 import sbert.encode
 from sbert.encode import encode
@@ -97,7 +98,8 @@ def test_one_row_comes_out_of_the_layer(directories: dict[str, Path]) -> None:
     hidden = torch.randn(4, 7, 32)
     mask = torch.arange(7) < torch.tensor([7, 3, 1, 5])[:, None]
     with torch.no_grad():
-        for seen in (mask[:, None, None], mask[:, None, None].expand(4, 1, 7, 7), None):
+        near = mask[:, None, None] & (torch.arange(7)[:, None] - torch.arange(7) < 3)  # rows differ
+        for seen in (mask[:, None, None], near, None):
             first = FirstTokenLayer(layer)(hidden, seen)
             assert first.shape == (4, 1, 32)
             torch.testing.assert_close(first, layer(hidden, seen)[:, :1], rtol=0, atol=1e-5)
@@ -136,11 +138,23 @@ def test_left_padding_few_texts_and_packed_rows_are_left_alone(
     assert len(skipped) == 1
 
 
-def test_decoders_and_other_attention_are_refused(directories: dict[str, Path]) -> None:
+def test_what_is_no_plain_layer_is_left_alone(directories: dict[str, Path]) -> None:
     encoder: Any = tiny_model(directories["bert"], "cls").model
     assert can_skip(encoder)
     encoder.config.is_decoder = True
     assert not can_skip(encoder)
     encoder.config.is_decoder = False
+    watching = encoder.encoder.layer[-1].attention.self.register_forward_hook(lambda *_: None)
+    assert not can_skip(encoder)
+    watching.remove()
+    assert can_skip(encoder)
+    last = encoder.encoder.layer[-1]
+    encoder.encoder.layer[-1] = nn.Sequential(last)  # an adapter around it
+    assert not can_skip(encoder)
+    encoder.encoder.layer = nn.ModuleList()
+    assert not can_skip(encoder)
+    encoder.encoder.layer = nn.ModuleList([last])
+    assert can_skip(encoder)
     encoder.set_attn_implementation("eager")
     assert not can_skip(encoder)
+    assert not can_skip(nn.Linear(2, 2))
