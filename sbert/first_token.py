@@ -8,25 +8,28 @@ Shape letters: B texts, T tokens, D width, H heads, d width of a head.
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 # one anatomy of layers under several names
 FAMILIES = ("bert", "roberta", "xlm-roberta", "electra")
-PARTS = {"attention", "intermediate", "output"}
 
 
 def can_skip(encoder: Any) -> bool:
-    """Whether FirstTokenLayer can stand in for the last layer of an encoder, or of a model with a head around one: one of
-    FAMILIES, with fused attention, whose last layer has the parts of the family's own and nobody watches it by hooks."""
+    """Whether FirstTokenLayer can stand in for the last layer of an encoder, or of a model with a head around one: of
+    FAMILIES, with fused attention, in fp32, all classes the library's own, and no hook that watches the layer."""
     config = getattr(encoder, "config", None)
     if getattr(config, "model_type", None) not in FAMILIES or getattr(config, "is_decoder", False):
         return False
     layers = getattr(getattr(encoder.base_model, "encoder", None), "layer", None)
     if not layers or getattr(config, "_attn_implementation", None) not in ("sbert", "sdpa"):
         return False
-    watched = any(part._forward_hooks or part._forward_pre_hooks for part in layers[-1].modules())
-    return not watched and {name for name, _ in layers[-1].named_children()} == PARTS
+    last = layers[-1]
+    inner = getattr(getattr(last, "attention", None), "self", None)
+    own = all(type(part).__module__.startswith("transformers.models.") for part in (encoder, last, inner))
+    watched = any(part._forward_hooks or part._forward_pre_hooks for part in last.modules())
+    return own and not watched and next(last.parameters()).dtype == torch.float32
 
 
 def skip_in_last_layer(encoder: Any) -> None:
@@ -46,7 +49,7 @@ class FirstTokenLayer(nn.Module):
         """hidden: (B, T, D); attention_mask: (B, 1, 1 or T, T), whether the token of a row sees that of a column; None: all.
         (B, 1, D)."""
         inner = self.attention.self
-        first = hidden[:, :1].contiguous()
+        first = hidden[:, :1].contiguous()  # sbert.precision.PreparedLinear asks for it
         query, key, value = (
             layer(x).unflatten(2, (-1, inner.attention_head_size)).transpose(1, 2)  # (B, H, 1 or T, d)
             for layer, x in ((inner.query, first), (inner.key, hidden), (inner.value, hidden))

@@ -8,12 +8,13 @@ import pytest
 import torch
 from tiny_models import FAMILIES, save_tiny, tiny_cross, tiny_model
 from torch import nn
+from transformers import BertForSequenceClassification
 
 import sbert.encode
 from sbert.encode import encode
-from sbert.first_token import FAMILIES as SKIPPING
 from sbert.first_token import FirstTokenLayer, can_skip, skip_in_last_layer
 
+SKIPPING = ("bert", "roberta", "xlm-roberta", "electra")
 TEXTS = [
     "a cat sat",
     "고양이가 앉았다",
@@ -158,3 +159,21 @@ def test_what_is_no_plain_layer_is_left_alone(directories: dict[str, Path]) -> N
     encoder.set_attn_implementation("eager")
     assert not can_skip(encoder)
     assert not can_skip(nn.Linear(2, 2))
+
+
+def test_other_attention_heads_and_precision_are_left_alone(directories: dict[str, Path]) -> None:
+    encoder: Any = tiny_model(directories["bert"], "cls").model
+    assert not can_skip(encoder.double())
+    assert can_skip(encoder.float())
+
+    class MeanHead(BertForSequenceClassification):
+        """Somebody's own, which may read more than the first token."""
+
+    assert can_skip(BertForSequenceClassification(encoder.config))
+    assert not can_skip(MeanHead(encoder.config))
+
+    class LongAttention(nn.Module):
+        """Another attention in its place."""
+
+    encoder.encoder.layer[-1].attention.self = LongAttention()
+    assert not can_skip(encoder)
