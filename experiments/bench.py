@@ -9,7 +9,8 @@ takes every precision and backend once.
     python -m experiments.bench search                               # beside bm25s and FAISS: experiments.bench_search
     python -m experiments.bench applications --peer-python .venv-peers/bin/python     # experiments.bench_applications
 
-rerank scores the pairs of an STS set with a cross-encoder (--head native, or on ELECTRA: the peer reads no other).
+rerank scores the pairs of an STS set with a cross-encoder (--head native, or on ELECTRA: the peer reads no other), or, of
+--task squad-passages, each question with the first 20 passages that BM25 finds for it.
 encode --task squad-passages takes long texts. --backend measures ours, in the last --precision, beside the peer's other
 backends as well, each with the interpreter that has it (make bench-backends): openvino, onnx, onnx-int8.
 Ours is also put beside the limit of the machine, and profiled: experiments.bench_limit.
@@ -30,18 +31,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from data.examples import DataError, DataSet
 from data.files import sha256_of, write_text_atomically
+from data.retrieval import RetrievalSet
 from experiments import bench_applications, bench_search
 from experiments.bench_flags import ROOT, TASKS, build_parser, check, cores
 from experiments.bench_summary import against_default, bench_table, summarize
 from sbert.errors import RunError, UsageError
 
 PEERS = Path(__file__).resolve().parent / "peers"
+CANDIDATES = 20  # passages of a question that a re-ranker reads
 SETTINGS = (
     "model",
     "batch_size",
@@ -157,6 +161,11 @@ def write_rows(args: argparse.Namespace, name: str, path: Path) -> dict[str, Any
         texts = dict.fromkeys(text for s in used for example in s.examples for text in example.texts)
         content["sentences"] = list(texts)[: args.limit or None]
         work |= {"sentences": len(content["sentences"])}
+    elif args.what == "rerank" and task.passages:
+        pool = data.load_retrieval(task.passages, "test", data_dir=args.data_dir)
+        content["pairs"] = list(islice(candidates(pool), args.limit or None))
+        used = [splits["test"], pool]
+        work |= {"pairs": len(content["pairs"])}
     elif args.what == "rerank":
         pairs = dict.fromkeys((e.texts[0], e.texts[1]) for s in used for e in s.examples)
         content["pairs"] = list(pairs)[: args.limit or None]
@@ -177,6 +186,17 @@ def write_rows(args: argparse.Namespace, name: str, path: Path) -> dict[str, Any
     path.write_text(json.dumps(content), encoding="utf8")
     hashes = {file: sha for s in used for file, sha in s.files.items()}
     return {**work, "rows_sha256": sha256_of(path), "data": hashes}
+
+
+def candidates(pool: RetrievalSet) -> Iterator[tuple[str, str]]:
+    """(question, passage): what a re-ranker is given, the first CANDIDATES passages of BM25 for question after question."""
+    from sbert.retrieval.sparse import BM25
+
+    texts = [passage.text for passage in pool.passages]
+    bm25 = BM25(texts, "bigrams" if "ko" in pool.language else "words")
+    for question in pool.questions:
+        for row in bm25.search([question.text], CANDIDATES).ids[0]:
+            yield question.text, texts[row]
 
 
 def columns(dataset: DataSet) -> dict[str, list[Any]]:

@@ -32,7 +32,7 @@ class Task:
 
     train: str
     sts: str
-    passages: str = ""  # of encode: a retrieval set whose passages are encoded in place of the sentences
+    passages: str = ""  # of encode, rerank: a retrieval set whose passages stand in place of the sentences
 
 
 TASKS = {
@@ -151,12 +151,10 @@ def check_tasks(args: argparse.Namespace) -> None:
     """Raises UsageError where a task has not what is measured."""
     for name in args.task:
         task = TASKS[name]
-        fits = {"train": bool(task.train), "rerank": bool(task.sts and not task.passages), "encode": True}
         nli = args.what != "train" and task.train.startswith(("nli", "samples-nli"))
-        if nli or not fits.get(args.what, True):
-            allowed = "stsb, samples-sts" + {"train": ", nli, samples-nli"}.get(
-                args.what, ", squad-passages, samples-passages" if args.what == "encode" else ""
-            )
+        if nli or (args.what == "train" and not task.train):
+            more = ", nli, samples-nli" if args.what == "train" else ", squad-passages, samples-passages"
+            allowed = f"stsb, samples-sts{more}"
             raise UsageError(f"--task {name}: of {args.what}, allowed are {allowed}")
 
 

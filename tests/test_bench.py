@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from data.retrieval import load_retrieval
 from experiments import bench, bench_flags, bench_worker
 from experiments.bench_summary import against_default, bench_table, summarize, summary
+from sbert.retrieval.sparse import BM25
 
 
 def arguments(*words: str) -> Any:
@@ -50,7 +52,7 @@ def test_lists_and_the_name_of_the_record() -> None:
         (["train", "--lr", "nan"], "--lr"),
         (["encode", "--task", "nli"], "samples-sts"),
         (["train", "--task", "squad-passages"], "samples-nli"),
-        (["rerank", "--model", "m", "--task", "squad-passages"], "samples-sts"),
+        (["rerank", "--model", "m", "--task", "nli"], "squad-passages"),
         (["encode", "--backend", "tensorrt=python"], "onnx-int8"),
         (["encode", "--backend", "onnx"], "=PYTHON"),
         (["train", "--backend", "onnx=python"], "of encode"),
@@ -363,6 +365,24 @@ def test_a_backend_has_rounds_and_an_interpreter_of_its_own(
         "samples-sts bf16": {"median": 3.75, "min": 3.0, "max": 4.5, "spread": 0.4}
     }
     assert str(tmp_path) not in output.read_text(encoding="utf8")
+
+
+def test_pairs_of_a_retrieval_set_are_questions_with_what_bm25_finds(tmp_path: Path) -> None:
+    args = arguments("rerank", "--model", "m", "--task", "samples-passages", "--limit", "25")
+    work = bench.write_rows(args, "samples-passages", tmp_path / "rows.json")
+    pairs = json.loads((tmp_path / "rows.json").read_text())["pairs"]
+    pool = load_retrieval("samples-mrc-en")
+    texts = {passage.text for passage in pool.passages}
+    asked = list(dict.fromkeys(question for question, _ in pairs))
+    assert work["pairs"] == len(pairs) == 25
+    assert work["quality_of"] == "samples-sts-en-test/spearman" and len(work["data"]) == 2
+    assert asked == [question.text for question in pool.questions][: len(asked)]
+    assert {passage for _, passage in pairs} <= texts
+    first = [passage for question, passage in pairs if question == asked[0]]
+    assert len(set(first)) == len(first) <= bench.CANDIDATES
+    assert first == [
+        pool.passages[i].text for i in BM25([p.text for p in pool.passages]).search([asked[0]], 20).ids[0]
+    ]
 
 
 def test_passages_take_the_place_of_sentences(tmp_path: Path) -> None:
