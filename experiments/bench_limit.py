@@ -23,10 +23,11 @@ from torch.profiler import ProfilerActivity, profile
 from experiments import bench_worker
 from sbert.cross_encoder import CrossEncoder
 from sbert.encode import encode, tokenize
+from sbert.first_token import can_skip
 from sbert.loop import Settings, fit
 from sbert.model import modelWithPooling
 from sbert.pairs import tokenize_pairs
-from sbert.precision import DTYPES
+from sbert.precision import DTYPES, MANY
 from sbert.predict import predict
 from sbert.source import Source
 
@@ -63,7 +64,10 @@ def main(argv: Sequence[str]) -> int:
     content = json.loads(Path(args.rows).read_text(encoding="utf8"))
     model, lengths, run = prepare(args, content)
     encoder = model.model
-    found = {"limit": limit_of(encoder.config, lengths, DTYPES[args.precision], args.what == "train")}
+    training = args.what == "train"
+    reads_first = isinstance(model, CrossEncoder) or model.description.pooling == ("cls",)
+    first_token = not training and reads_first and sum(lengths) >= MANY and can_skip(encoder)
+    found = {"limit": limit_of(encoder.config, lengths, DTYPES[args.precision], training, first_token)}
     print(json.dumps({**found, "profile": profile_of(run)}), flush=True)
     return 0
 
@@ -110,20 +114,26 @@ def _prepare_training(
 # ---------------------------------------------------------------- limit
 
 
-def products(config: Any, lengths: Sequence[int], rows: int, training: bool) -> list[Product]:
+def products(
+    config: Any, lengths: Sequence[int], rows: int, training: bool, first_token: bool = False
+) -> list[Product]:
     """Every matrix product of the encoder for texts of these lengths, at ``rows`` tokens a batch.
 
     Per layer and token: four products with a (H, H) matrix, one with (H, I) and one with (I, H), 2 * inner * outer
     operations each; per layer and text of length T: QK' and PV, 2 * T * T * H each. Backward: for each, one product for
-    its input's gradient and one for its weight's.
+    its input's gradient and one for its weight's. first_token: the last layer computes keys and values of all tokens, and the
+    rest for one token of each text (sbert.first_token).
     """
     width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     heads = config.num_attention_heads
     tokens, squares = sum(lengths), sum(n * n for n in lengths)
+    whole = layers - first_token  # layers that compute every token
+    last, seen = (len(lengths), tokens) if first_token else (0, 0)  # of the one that does not: texts; scores
+    keys = 2 * (tokens - last) if first_token else 0  # its projections of other tokens
     shapes = [("projections", width, width, 4), ("up", width, inner, 1), ("down", inner, width, 1)]
     found = []
     for name, k, n, times in shapes:
-        flop = 2.0 * tokens * k * n * times * layers
+        flop = 2.0 * k * n * (times * (tokens * whole + last) + (keys if name == "projections" else 0))
         found.append(Product(name, 1, rows, k, n, flop))
         if training:
             found += [
@@ -132,7 +142,7 @@ def products(config: Any, lengths: Sequence[int], rows: int, training: bool) -> 
             ]
     typical = max(1, round(squares / max(1, tokens)))  # the mean length, weighted by tokens
     texts = max(1, rows // typical) * heads
-    flop = 2.0 * squares * width * layers * (3 if training else 1)
+    flop = 2.0 * (squares * whole + seen) * width * (3 if training else 1)
     head = width // heads
     found.append(Product("attention scores", texts, typical, head, typical, flop))
     found.append(Product("attention values", texts, typical, typical, head, flop))
@@ -162,10 +172,12 @@ def rate(product: Product, dtype: torch.dtype) -> float:
 
 
 @torch.inference_mode()
-def limit_of(config: Any, lengths: Sequence[int], dtype: torch.dtype, training: bool) -> dict[str, Any]:
+def limit_of(
+    config: Any, lengths: Sequence[int], dtype: torch.dtype, training: bool, first_token: bool = False
+) -> dict[str, Any]:
     """{"seconds", "gflop", "products": [{"name", "gflop", "gflop_per_s", "seconds"}]} of all of the work."""
     out = []
-    for tried in zip(*(products(config, lengths, rows, training) for rows in ROWS), strict=True):
+    for tried in zip(*(products(config, lengths, rows, training, first_token) for rows in ROWS), strict=True):
         best = max(rate(product, dtype) for product in tried)
         flop = tried[0].flop
         out.append(

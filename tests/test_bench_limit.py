@@ -26,6 +26,14 @@ def test_operations_by_hand() -> None:
     assert (scores.batch, scores.m, scores.k, scores.n) == (8, 4, 4, 4)
 
 
+def test_operations_where_the_last_layer_computes_the_first_token_alone() -> None:
+    """The first of two layers as above; the last: query and output of 2 tokens, key and value of 8, 3 + 5 scores."""
+    found = {p.name: p.flop for p in bench_limit.products(CONFIG, [3, 5], 16, False, first_token=True)}
+    assert found["projections"] == 2 * 8 * 8 * (8 * 4 + 2 * 2 + 8 * 2)
+    assert found["up"] == found["down"] == 2 * 8 * 32 * (8 + 2)
+    assert found["attention scores"] == found["attention values"] == 2 * (34 + 8) * 8
+
+
 def test_training_takes_three_times_as_many() -> None:
     forward, training = (bench_limit.products(CONFIG, [3, 5], 16, on) for on in (False, True))
     assert sum(p.flop for p in training) == 3 * sum(p.flop for p in forward)
@@ -86,3 +94,20 @@ def test_a_run(
         "profile": {"matrix products": 0.9, "softmax": 0.6}
     }  # profiled in one and a half times the time
     assert limit_line(slower).endswith("its time: matrix products 60 %, softmax 40 %")
+
+
+def test_the_limit_of_scoring_leaves_out_what_the_last_layer_does_not_compute(
+    tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As predict does: from MANY tokens on."""
+    monkeypatch.setattr(bench_limit, "SECONDS", 0.001)
+    monkeypatch.setattr(bench_limit, "ROWS", (16,))
+    args = bench_flags.build_parser().parse_args(["rerank", "--task", "samples-sts", "--limit", "20"])
+    rows = tmp_path / "rows.json"
+    bench.write_rows(args, "samples-sts", rows)
+    found = {}
+    for many in (1, 10**6):
+        monkeypatch.setattr(bench_limit, "MANY", many)
+        assert bench_limit.main(["rerank", "--rows", str(rows), "--model", str(tiny_model_dir)]) == 0
+        found[many] = json.loads(capsys.readouterr().out.splitlines()[-1])["limit"]
+    assert found[1]["tokens"] == found[10**6]["tokens"] and found[1]["gflop"] < 0.9 * found[10**6]["gflop"]
