@@ -194,9 +194,9 @@ def candidates(pool: RetrievalSet) -> Iterator[tuple[str, str]]:
 
     texts = [passage.text for passage in pool.passages]
     bm25 = BM25(texts, "bigrams" if "ko" in pool.language else "words")
-    for question in pool.questions:
-        for row in bm25.search([question.text], CANDIDATES).ids[0]:
-            yield question.text, texts[row]
+    for question in dict.fromkeys(question.text for question in pool.questions):
+        for row in bm25.search([question], CANDIDATES).ids[0]:
+            yield question, texts[row]
 
 
 def columns(dataset: DataSet) -> dict[str, list[Any]]:
