@@ -168,6 +168,29 @@ ROWS = (
         ),
         seeds=(1,),
     ),
+    Row(
+        id="korquad-korean-blended",
+        name="KorQuAD: fused, the first 10 re-ranked by a cross-encoder of KorSTS, then of all train questions, blended",
+        edition="offline",
+        steps=(
+            train(
+                "--arch cross --model {row:korean/distilled}/model --train-data korsts --objective bce --epochs 3 --batch-size 32 "
+                "--lr 1e-4 --head-lr 1e-3 --threads 1 --precision bf16 --eval-data --dev-data korsts --eval-steps 0.34 "
+                "--select-on korsts-dev/spearman"
+            ),
+            train(
+                f"{reranker(0)} --model {{step1}}/model --train-data {{row:retrieval/korquad-mined}}/mined.jsonl --max-length 288 "
+                f"--lr 1e-4 --head-lr 1e-3 --epochs 2 --max-updates 280 {LAST}"
+            ),
+            retrieve(
+                3,
+                "korquad",
+                "hybrid",
+                f"--model {KOREAN} --rerank {{step2}}/model --depth 10 --blend auto --precision bf16",
+            ),
+        ),
+        seeds=(1,),
+    ),
     *(_untrained(data, system) for data in ("nfcorpus", "scifact") for system in SYSTEM_NAMES),
     *(_cut(data) for data in ("nfcorpus", "scifact")),
     Row(
