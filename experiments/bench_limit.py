@@ -127,13 +127,19 @@ def products(
     width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     heads = config.num_attention_heads
     tokens, squares = sum(lengths), sum(n * n for n in lengths)
-    whole = layers - first_token  # layers that compute every token
-    last, seen = (len(lengths), tokens) if first_token else (0, 0)  # of the one that does not: texts; scores
-    keys = 2 * (tokens - last) if first_token else 0  # its projections of other tokens
-    shapes = [("projections", width, width, 4), ("up", width, inner, 1), ("down", inner, width, 1)]
+    every = computed = tokens * layers
+    scores = squares * layers
+    if first_token:
+        computed, scores = tokens * (layers - 1) + len(lengths), squares * (layers - 1) + tokens
+    projections = 2 * every + 2 * computed  # keys and values; queries and outputs
+    shapes = [
+        ("projections", width, width, projections),
+        ("up", width, inner, computed),
+        ("down", inner, width, computed),
+    ]
     found = []
     for name, k, n, times in shapes:
-        flop = 2.0 * k * n * (times * (tokens * whole + last) + (keys if name == "projections" else 0))
+        flop = 2.0 * k * n * times
         found.append(Product(name, 1, rows, k, n, flop))
         if training:
             found += [
@@ -142,7 +148,7 @@ def products(
             ]
     typical = max(1, round(squares / max(1, tokens)))  # the mean length, weighted by tokens
     texts = max(1, rows // typical) * heads
-    flop = 2.0 * (squares * whole + seen) * width * (3 if training else 1)
+    flop = 2.0 * scores * width * (3 if training else 1)
     head = width // heads
     found.append(Product("attention scores", texts, typical, head, typical, flop))
     found.append(Product("attention values", texts, typical, typical, head, flop))
