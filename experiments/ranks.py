@@ -108,6 +108,7 @@ CASES = (
     Case("bi", "ranking", passages, {"towers": "separate"}),
     Case("bi", "mega-batch-margin", passages, {}),
     Case("bi", "simcse", texts, {}),
+    Case("bi", "tsdae", texts, {}),
     Case("cross", "classification", nli, {"head": "native"}),
     Case("cross", "regression", sts, {"head": "native"}),
     Case("cross", "bce", sts, {"head": "native"}),

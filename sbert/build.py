@@ -38,6 +38,7 @@ from sbert.retrieval.search import SIMILARITIES
 from sbert.simcse import SimCSE, check_passes_differ
 from sbert.source import Source, TrainingSource
 from sbert.towers import TwoTowers, load_bi_encoder
+from sbert.tsdae import TSDAE, DenoisingSource
 
 Model = modelWithPooling | TwoTowers | CrossEncoder
 AnySet = data.DataSet | data.RetrievalSet
@@ -81,7 +82,7 @@ def build_bi_encoder(
 ) -> modelWithPooling | TwoTowers:
     """One encoder or two, as the flags or the model directory say. Raises RunError where the two disagree."""
     normalize = {"yes": True, "no": False, "auto": None}[flags.normalize]
-    if flags.normalize == "auto" and {"classification", "triplet"} & set(objectives):
+    if flags.normalize == "auto" and {"classification", "triplet", "tsdae"} & set(objectives):
         normalize = False
     elif flags.normalize == "auto" and flags.teacher and "distill" in objectives:
         normalize = ends_in_unit_length(load_teacher(flags.teacher, device))
@@ -144,6 +145,8 @@ def build_objective(name: str, model: Model, flags: Flags) -> Objective:
         return modelForMarginMSETraining(model)
     if name == "distill":
         return modelForDistillationTraining(model)
+    if name == "tsdae":
+        return TSDAE(model, flags.deletion_ratio)
     if name in (*IN_BATCH, "simcse"):
         return build_dense_objective(name, model, flags)
     return modelForTripletTraining(model, flags.margin, flags.distance)
@@ -180,6 +183,8 @@ def build_source(dataset: AnySet, objective: Objective, model: Model, flags: Fla
         assert isinstance(model, CrossEncoder)
         return (RankingSource if objective.ranks else PairSource).build(dataset, objective, model)
     assert isinstance(objective, SiameseObjective) and isinstance(model, modelWithPooling)
+    if isinstance(objective, TSDAE):
+        return DenoisingSource.noisy(dataset, objective)
     if isinstance(objective, modelForDistillationTraining):
         assert flags.teacher is not None
         return DistillationSource.taught(dataset, objective, model, flags.teacher)

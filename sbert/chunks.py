@@ -89,8 +89,8 @@ def join(columns: Features) -> dict[str, Tensor]:
     }
 
 
-def trim(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drops the token positions, on either side, that are padding in every row."""
-    used = batch["attention_mask"].any(0).nonzero()
+def trim(batch: dict[str, Tensor], mask: str = "attention_mask") -> dict[str, Tensor]:
+    """Drops the token positions, on either side, that are padding in every row. mask: which of the tensors tells."""
+    used = batch[mask].any(0).nonzero()
     first, last = (int(used.min()), int(used.max())) if len(used) else (0, 0)
     return {key: value[:, first : last + 1] for key, value in batch.items()}

@@ -236,14 +236,14 @@ def gather_batches(whole: Tensor, batches: Sequence[Sequence[int]]) -> None:
         gather_rows(whole, whole[rows_of[rank()]], rows_of)
 
 
-def sum_gradients(objectives: Iterable[nn.Module]) -> None:
-    """Gradients of ``objective.model`` are summed over the processes, each of which has those of its rows. Those of
+def sum_gradients(objectives: Iterable[Any]) -> None:
+    """Gradients of ``objective.encoding()`` are summed over the processes, each of which has those of its rows. Those of
     layers after the gathering (a classifier of vectors) are whole on every process: all take the first one's, so that
     rounding cannot drive the processes apart."""
     if count() == 1:
         return
     objectives = list(objectives)
-    inside = {id(p) for objective in objectives for p in objective.model.parameters()}  # type: ignore[union-attr]
+    inside = {id(p) for objective in objectives for p in objective.encoding().parameters()}
     with _contact():
         jobs: list[Any] = []
         for p in nn.ModuleList(objectives).parameters():

@@ -16,6 +16,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from sbert import distributed, ranks
 from sbert.chunks import padded_length
+from sbert.errors import RunError
 from sbert.first_token import can_skip, skip_in_last_layer
 from sbert.packing import is_packed, pack_encoder
 from sbert.precision import DTYPES, MANY, autocast, with_half_encoder
@@ -66,6 +67,20 @@ def tokenize(
         return_token_type_ids=False,
     )
     return Tokens(out["input_ids"], count_truncated(tokenizer, out, max_length, given))
+
+
+def words_of(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, *, lower: bool = False
+) -> list[list[int | None]]:
+    """Of each token that ``tokenize`` gives, the number of the word that it is part of; None of special tokens. Raises
+    RunError where the tokenizer does not know."""
+    given = [text.lower() for text in texts] if lower else list(texts)
+    out = tokenizer(given, truncation=True, max_length=max_length, padding=False)
+    if out.encodings is None:
+        raise RunError(
+            "this model's tokenizer is written in Python and does not tell which tokens make a word"
+        )
+    return [encoding.word_ids for encoding in out.encodings]
 
 
 def count_truncated(

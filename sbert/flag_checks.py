@@ -85,9 +85,13 @@ def check(flags: Flags, given: set[str]) -> None:
                 f"--{f.name.replace('_', '-')} is for --objective {' and '.join(needs)}; this run has "
                 f"{', '.join(objectives)}"
             )
-    if "head_lr" in given and flags.arch == "bi" and not {"classification", "auto"} & set(objectives):
+    if (
+        "head_lr" in given
+        and flags.arch == "bi"
+        and not {"classification", "tsdae", "auto"} & set(objectives)
+    ):
         raise UsageError(
-            f"--head-lr is for --objective classification, or --arch cross; this run has {', '.join(objectives)}"
+            f"--head-lr is for --objective classification and tsdae, or --arch cross; this run has {', '.join(objectives)}"
         )
     if flags.batch_sampler == "topics" and (flags.arch == "cross" or set(objectives) - {*IN_BATCH, "auto"}):
         raise UsageError(

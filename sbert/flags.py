@@ -5,6 +5,7 @@ from typing import Any
 
 POOLINGS = ("mean", "cls", "max", "mean_sqrt", "weighted_mean", "last")
 CONCATENATIONS = ("u,v", "|u-v|", "u*v", "|u-v|,u*v", "u,v,u*v", "u,v,|u-v|", "u,v,|u-v|,u*v")
+EVERY_TASK = ("text", "sts", "nli", "triplet", "margin", "parallel", "retrieval", "ranking")
 # arch -> objective -> the kinds of data it trains on ("nli" data also makes triplets)
 OBJECTIVES = {
     "bi": {
@@ -16,7 +17,8 @@ OBJECTIVES = {
         "distill": ("parallel",),
         "ranking": ("retrieval", "ranking", "triplet", "nli"),
         "mega-batch-margin": ("retrieval", "ranking", "triplet", "nli"),
-        "simcse": ("text", "sts", "nli", "triplet", "margin", "parallel", "retrieval", "ranking"),
+        "simcse": EVERY_TASK,
+        "tsdae": EVERY_TASK,
     },
     "cross": {
         "classification": ("nli",),
@@ -52,6 +54,7 @@ IN_BATCH = (
     "ranking",
     "mega-batch-margin",
 )  # objectives of a bi-encoder for which a batch is its own negatives
+WITHOUT_LABELS = ("simcse", "tsdae")  # objectives that take any set as its distinct texts
 AS_TRIPLETS = ("triplet", *IN_BATCH)  # objectives that take NLI data as (premise, entailment, contradiction)
 PER_STAGE = ("objective", "epochs", "batch_size", "lr", "head_lr", "warmup_ratio")
 
@@ -102,7 +105,7 @@ class Flags:
     normalize: str = _flag(
         "model",
         "a layer that scales vectors to unit length: add (yes), drop (no), or what the "
-        "model directory has; auto drops it for --objective classification and triplet, whose "
+        "model directory has; auto drops it for --objective classification, triplet and tsdae, whose "
         "features it would shrink, and for distill does as the --teacher has it",
         "auto",
         choices=("auto", "yes", "no"),
@@ -166,8 +169,8 @@ class Flags:
     objective: list[str] = _flag(
         "objective",
         "auto: classification for NLI; regression for STS and triplet for triplets, or, of a cross-encoder, bce "
-        "and ranking; margin-mse for a teacher's margins; distill for parallel text; simcse for a .txt file. simcse takes the "
-        "distinct texts of any set without their labels, of retrieval sets the passages",
+        "and ranking; margin-mse for a teacher's margins; distill for parallel text; simcse for a .txt file. simcse and "
+        "tsdae take the distinct texts of any set without their labels, of retrieval sets the passages",
         ["auto"],
         nargs="+",
         choices=("auto", *EVERY_OBJECTIVE),
@@ -203,6 +206,15 @@ class Flags:
         type=float,
         above=0,
         needs=("cosent", "ranking", "simcse"),
+    )
+    deletion_ratio: float = _flag(
+        "objective",
+        "of tsdae: the probability with which a word is deleted",
+        0.6,
+        type=float,
+        at_least=0,
+        at_most=1,
+        needs=("tsdae",),
     )
     num_negatives: int = _flag(
         "objective",
@@ -284,7 +296,7 @@ class Flags:
     )
     head_lr: list[float] = _flag(
         "optimisation",
-        "peak learning rate of the classifier, or of a cross-encoder's head",
+        "peak learning rate of the classifier, of a cross-encoder's head, or of what tsdae's decoder has of its own",
         [1e-3],
         nargs="+",
         type=float,

@@ -41,6 +41,10 @@ class Objective(nn.Module):
     def forward(self, features: Features, answer: Tensor | None = None) -> dict[str, Any]:
         return self.score(self.embed(features), answer)
 
+    def encoding(self) -> nn.Module:
+        """What ``plan`` encodes with: of several processes each has the gradient of its rows alone."""
+        return self.model
+
     def plan(self, features: Features, rows: int = 0) -> list[tuple[Encode, Chunks]]:
         """Who encodes what, in which parts: every text of ``features`` once. rows: at most so many in a part (0: as is
         best for speed)."""

@@ -13,7 +13,7 @@ from sbert.errors import UsageError
 from sbert.evaluation.cross import takes
 from sbert.evaluation.evaluate import SIAMESE_TASKS
 from sbert.flag_checks import check_one_head, check_teacher, objectives_of
-from sbert.flags import AS_TRIPLETS, DEFAULT_OBJECTIVE, OBJECTIVES, Flags
+from sbert.flags import AS_TRIPLETS, DEFAULT_OBJECTIVE, OBJECTIVES, WITHOUT_LABELS, Flags
 
 log = logging.getLogger("sbert")
 
@@ -56,7 +56,7 @@ def load_sets(
 
 def taken_by(objective: str, dataset: AnySet) -> AnySet:
     """The set as an objective takes it: NLI as triplets, anything as its distinct texts, or as it is."""
-    if objective == "simcse" or dataset.task == "text":
+    if objective in WITHOUT_LABELS or dataset.task == "text":
         return data.unlabeled(dataset)
     if objective in AS_TRIPLETS and isinstance(dataset, data.DataSet) and dataset.task == "nli":
         return data.triplets(dataset)
@@ -108,7 +108,7 @@ def load_stages(flags: Flags) -> list[Stage]:
             flags.dev_data if flags.dev_data is not None else _dev_names([flags.train_data[i] for i in group])
         )
         chosen = [objectives[i] for i in group]
-        form = "triplet" if {*AS_TRIPLETS, "simcse"} & set(chosen) else ""
+        form = "triplet" if {*AS_TRIPLETS, *WITHOUT_LABELS} & set(chosen) else ""
         dev = load_sets(names, "dev", flags, limit=flags.dev_limit, objectives=[form] * len(names))
         select_on = _select_on(flags, sets[group[-1]], dev, chosen)
         _refuse_constant(select_on, dev)
