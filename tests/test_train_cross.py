@@ -130,7 +130,7 @@ USAGE = {
     "cross cosent": (["--arch", "cross", "--objective", "cosent"], "--objective cosent is not one of --arch cross; allowed are auto"),
     "two kinds of heads": (["--arch", "cross", "--train-data", "samples-sts", "samples-nli"], "--arch cross: classification gives a logit a class"),
     "--num-negatives": (["--arch", "cross", "--train-data", "samples-sts", "--num-negatives", "3"], "--num-negatives is for --objective ranking; this run has bce"),
-    "--head-lr": (["--train-data", "samples-sts", "--head-lr", "0.1"], "--head-lr is for --objective classification, or --arch cross"),
+    "--head-lr": (["--train-data", "samples-sts", "--head-lr", "0.1"], "--head-lr is for --objective classification and tsdae, or --arch cross"),
     "--learning-rate": (["--learning-rate", "1e-5"], "unknown flag --learning-rate; here it is called --lr"),
     "wrong set": (["--arch", "cross", "--train-data", "samples-sts", "--eval-data", "samples-nli"], "--eval-data samples-nli-test is nli data: what this run trains scores sts"),
 }  # fmt: skip
