@@ -32,6 +32,7 @@ from sbert.model import modelWithPooling
 from sbert.objectives import Encode, SiameseObjective
 from sbert.source import Batch, Source
 
+IGNORED = -100  # the label of padding
 FAMILIES = (
     "bert",
     "roberta",
@@ -84,11 +85,12 @@ class TSDAE(SiameseObjective):
             encoder_hidden_states=vector[:, None],
             use_cache=False,
         ).logits
-        counted = mask[:, 1:].bool()
+        wanted = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED)
         with torch.autocast(logits.device.type, enabled=False):
-            each = F.cross_entropy(logits[counted].float(), ids[:, 1:][counted], reduction="none")
-            summed = torch.zeros(counted.shape, device=each.device).masked_scatter(counted, each).sum(1)
-        return torch.stack([summed, counted.sum(1).float()], 1)
+            each = F.cross_entropy(
+                logits.float().flatten(0, 1), wanted.flatten(), ignore_index=IGNORED, reduction="none"
+            )
+        return torch.stack([each.view_as(wanted).sum(1), mask[:, 1:].sum(1).float()], 1)
 
     def loss(self, representations: Sequence[Tensor], answer: Tensor | None) -> dict[str, Any]:
         summed, tokens = representations[0].sum(0)
