@@ -54,6 +54,18 @@ ROWS = (
         note="the same layers as they are: 66.82 on dev, 59.59 on test",
     ),
     Row(
+        id="tsdae-4",
+        name="MiniLM, 4 of 6 layers, TSDAE on 2,000 sentences of STSb and 2,000 of NLI, 4 epochs, no label",
+        edition="offline",
+        steps=(
+            train(
+                "--objective tsdae --num-layers 4 --train-data stsb nli-en --train-limit 2000 --epochs 4 --batch-size 64 "
+                f"--lr 1e-4 --precision bf16 {SCORED}"
+            ),
+        ),
+        seeds=SEEDS,
+    ),
+    Row(
         id="mixed-4",
         name="MiniLM, 4 of 6 layers, 4,000 rows each of NLI (classification), STSb (regression) and SQuAD (ranking), in turn",
         edition="offline",

@@ -144,7 +144,7 @@ ROWS = (
     ),
     Row(
         id="korquad-mined",
-        name="KorQuAD: hard negatives for the row below, no figures",
+        name="KorQuAD: hard negatives for the rows below, no figures",
         edition="offline",
         steps=(
             module(
@@ -204,6 +204,18 @@ ROWS = (
             retrieve(2, "nfcorpus", "dense", "--model {step1}/model --max-length 256 --precision bf16"),
         ),
         seeds=SEEDS,
+    ),
+    Row(
+        id="nfcorpus-tsdae",
+        name="NFCorpus: dense, TSDAE on the first 64 tokens of 1,000 of its passages, no question",
+        edition="offline",
+        steps=(
+            train(
+                f"--objective tsdae --train-data nfcorpus --train-limit 1000 --max-length 64 --batch-size 32 --lr 2e-5 {LAST}"
+            ),
+            retrieve(2, "nfcorpus", "dense", "--model {step1}/model --max-length 256 --precision bf16"),
+        ),
+        seeds=(1,),
     ),
 )
 
