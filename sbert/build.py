@@ -38,7 +38,7 @@ from sbert.retrieval.search import SIMILARITIES
 from sbert.simcse import SimCSE, check_passes_differ
 from sbert.source import Source, TrainingSource
 from sbert.towers import TwoTowers, load_bi_encoder
-from sbert.tsdae import TSDAE, DenoisingSource
+from sbert.tsdae import TSDAE, DenoisingSource, check_decodes
 
 Model = modelWithPooling | TwoTowers | CrossEncoder
 AnySet = data.DataSet | data.RetrievalSet
@@ -102,6 +102,9 @@ def build_bi_encoder(
     others = sorted(set(objectives) - set(IN_BATCH))
     if isinstance(model, TwoTowers) and others:
         raise RunError(f"--objective {others[0]} trains one encoder; two towers take {' or '.join(IN_BATCH)}")
+    if "tsdae" in objectives:
+        assert isinstance(model, modelWithPooling)  # of two towers said above
+        check_decodes(model)
     for width in flags.matryoshka:
         if width > model.width:
             raise RunError(f"--matryoshka {width}: the embeddings have {model.width} dimensions")
@@ -184,7 +187,7 @@ def build_source(dataset: AnySet, objective: Objective, model: Model, flags: Fla
         return (RankingSource if objective.ranks else PairSource).build(dataset, objective, model)
     assert isinstance(objective, SiameseObjective) and isinstance(model, modelWithPooling)
     if isinstance(objective, TSDAE):
-        return DenoisingSource.noisy(dataset, objective)
+        return DenoisingSource.of_texts(dataset, objective)
     if isinstance(objective, modelForDistillationTraining):
         assert flags.teacher is not None
         return DistillationSource.taught(dataset, objective, model, flags.teacher)

@@ -61,10 +61,12 @@ def _is_bad_alone(
 
 
 def _text(source: TrainingSource, row: int) -> str:
-    """The beginning of the row's first text, as far as the tokenizer gives it back."""
+    """The beginning of the row's first text, as far as the tokenizer gives it back; the text that was to be said again, where
+    words of it were deleted."""
     tokenizer = getattr(getattr(source.objective, "model", None), "tokenizer", None)
     if tokenizer is None:
         return ""
     features = source.batch([row], torch.device("cpu")).features[0]
-    ids = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
-    return repr(tokenizer.decode(ids, skip_special_tokens=True)[:LETTERS])
+    names = ("target_ids", "target_mask") if "target_ids" in features else ("input_ids", "attention_mask")
+    ids, mask = (features[name][0] for name in names)
+    return repr(tokenizer.decode(ids[mask.bool()].tolist(), skip_special_tokens=True)[:LETTERS])

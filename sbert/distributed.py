@@ -18,7 +18,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from torch import Tensor, nn
 
 from sbert import ranks
 from sbert.errors import RunError
+
+if TYPE_CHECKING:
+    from sbert.objectives import Objective
 
 TIMEOUT = timedelta(minutes=30)  # of waiting for another process, which may be saving or downloading
 Features = Sequence[dict[str, Tensor]]
@@ -236,7 +239,7 @@ def gather_batches(whole: Tensor, batches: Sequence[Sequence[int]]) -> None:
         gather_rows(whole, whole[rows_of[rank()]], rows_of)
 
 
-def sum_gradients(objectives: Iterable[Any]) -> None:
+def sum_gradients(objectives: Iterable["Objective"]) -> None:
     """Gradients of ``objective.encoding()`` are summed over the processes, each of which has those of its rows. Those of
     layers after the gathering (a classifier of vectors) are whole on every process: all take the first one's, so that
     rounding cannot drive the processes apart."""

@@ -72,10 +72,18 @@ def tokenize(
 def words_of(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, *, lower: bool = False
 ) -> list[list[int | None]]:
-    """Of each token that ``tokenize`` gives, the number of the word that it is part of; None of special tokens. Raises
-    RunError where the tokenizer does not know."""
+    """Of each token that ``tokenize`` gives, the number of the word that it is part of; None of special tokens. A word is what
+    the tokenizer splits a text into before it looks for pieces: with BERT's, punctuation is a word of its own; where a
+    language is written without spaces, a word may be a whole sentence. Raises RunError where the tokenizer does not know."""
     given = [text.lower() for text in texts] if lower else list(texts)
-    out = tokenizer(given, truncation=True, max_length=max_length, padding=False)
+    out = tokenizer(
+        given,
+        truncation=True,
+        max_length=max_length,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
     if out.encodings is None:
         raise RunError(
             "this model's tokenizer is written in Python and does not tell which tokens make a word"

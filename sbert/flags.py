@@ -209,7 +209,8 @@ class Flags:
     )
     deletion_ratio: float = _flag(
         "objective",
-        "of tsdae: the probability with which a word is deleted",
+        "of tsdae: the probability with which a word (of the tokenizer: punctuation is one) is deleted; one of a text always "
+        "stays",
         0.6,
         type=float,
         at_least=0,

@@ -43,7 +43,8 @@ class Meter:
     def count(self, batch: Batch) -> None:
         self.examples += batch.size
         self.real += batch.real_tokens
-        self.padded += batch.real_tokens if self.packed else batch.padded_tokens
+        unpadded = self.packed and not batch.padding_computed
+        self.padded += batch.real_tokens if unpadded else batch.padded_tokens
 
     def update(
         self, update: int, loss: float, norm: float, lr: float, scale: float, seconds: float, bar: tqdm

@@ -28,6 +28,7 @@ class Batch:
     size: int
     real_tokens: int
     padded_tokens: int
+    padding_computed: bool = False  # also where the encoder runs unpadded: a decoder does not
 
 
 class TrainingSource(Protocol):

@@ -30,6 +30,7 @@ from sbert.encode import pad, words_of
 from sbert.errors import RunError
 from sbert.model import modelWithPooling
 from sbert.objectives import Encode, SiameseObjective
+from sbert.precision import in_fp32
 from sbert.source import Batch, Source
 
 IGNORED = -100  # the label of padding
@@ -42,7 +43,8 @@ FAMILIES = (
 
 
 class TSDAE(SiameseObjective):
-    """The mean negative log-likelihood of the tokens of a text, given the vector of what deletion has left of it.
+    """The mean negative log-likelihood of the tokens of a micro-batch's texts, each given the vector of what deletion has
+    left of its text and the tokens before.
 
     deletion_ratio: the probability with which a word is deleted. features: one column with, besides what is left, the
     text: target_ids, target_mask (B, S). Raises RunError where the encoder cannot be made a decoder.
@@ -71,17 +73,16 @@ class TSDAE(SiameseObjective):
             left = trim({key: column[key][chosen] for key in ("input_ids", "attention_mask")})
             text = trim({key: column["target_" + key][chosen] for key in ("ids", "mask")}, "mask")
             parts.append({**left, "target_ids": text["ids"], "target_mask": text["mask"]})
-        return [(self.losses, Chunks(parts, order, [len(lengths)]))]
+        return [(self.likelihoods, Chunks(parts, order, [len(lengths)]))]
 
-    def losses(self, part: dict[str, Tensor]) -> Tensor:
+    def likelihoods(self, part: dict[str, Tensor]) -> Tensor:
         """A part -> (B, 2): of each text the negative log-likelihoods of its tokens after the first, summed, and how many
         these are, fp32."""
         left = {key: part[key] for key in ("input_ids", "attention_mask")}
         vector = self.model(**left)["sentence_embedding"].to(self.decoder.dtype)
-        ids, mask = part["target_ids"], part["target_mask"]
+        ids, mask = part["target_ids"], part["target_mask"]  # padded on the right: no token sees padding
         logits = self.decoder(
             input_ids=ids[:, :-1],
-            attention_mask=mask[:, :-1],
             encoder_hidden_states=vector[:, None],
             use_cache=False,
         ).logits
@@ -97,21 +98,29 @@ class TSDAE(SiameseObjective):
         return {"loss": summed / tokens}
 
 
-def decoder_of(model: modelWithPooling) -> Any:
-    """A causal language model with cross-attention (transformers'), whose weights are the encoder's own tensors as far as
-    the encoder has them. Raises RunError where there is none of its family, or the vector does not fit into it."""
-    encoder: Any = model.model
-    config = copy.deepcopy(getattr(encoder, "config", None))
-    family = getattr(config, "model_type", type(encoder).__name__)
-    if config is None or family not in FAMILIES or config.is_decoder:
+def check_decodes(model: modelWithPooling) -> None:
+    """Raises RunError where no decoder can be made of an encoder, or its vector does not fit into one."""
+    config: Any = getattr(model.model, "config", None)
+    family = getattr(config, "model_type", type(model.model).__name__)
+    if family not in FAMILIES:
         raise RunError(
             f"--objective tsdae: {family} encoders make no decoder (allowed: {', '.join(FAMILIES)})"
         )
+    if config.is_decoder:
+        raise RunError("--objective tsdae: this model is a decoder already (is_decoder in its config.json)")
     if model.width != config.hidden_size:
         raise RunError(
             f"--objective tsdae: the embeddings have {model.width} dimensions, and a decoder of this encoder reads "
             f"{config.hidden_size}"
         )
+
+
+def decoder_of(model: modelWithPooling) -> Any:
+    """A causal language model with cross-attention (transformers'), whose weights are the encoder's own tensors as far as
+    the encoder has them. Raises RunError as ``check_decodes``."""
+    check_decodes(model)
+    encoder: Any = model.model
+    config = copy.deepcopy(encoder.config)
     config.is_decoder = config.add_cross_attention = config.tie_word_embeddings = True
     decoder = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
     base = decoder.base_model
@@ -121,6 +130,8 @@ def decoder_of(model: modelWithPooling) -> Any:
             place, _, last = name.rpartition(".")
             setattr(base.get_submodule(place), last, weight)
     decoder.tie_weights()
+    if hasattr(base, "embeddings_project"):  # ELECTRA with narrow embeddings
+        base.embeddings_project.register_forward_hook(in_fp32)
     return decoder.to(model.device)
 
 
@@ -143,9 +154,13 @@ class DenoisingSource(Source):
     words: list[list[int | None]]
 
     @classmethod
-    def noisy(cls, dataset: DataSet, objective: TSDAE) -> "DenoisingSource":
-        """Raises RunError as Source.build does, and where the tokenizer does not tell words."""
+    def of_texts(cls, dataset: DataSet, objective: TSDAE) -> "DenoisingSource":
+        """Raises RunError as Source.build does, where the tokenizer does not tell words, and on a text of one token, which
+        leaves nothing to say."""
         source = Source.build(dataset, objective, objective.model)
+        if min(source.lengths) < 2:
+            text = dataset.examples[source.lengths.index(min(source.lengths))].texts[0]
+            raise RunError(f"{source.name}: {text!r} is one token or none, and --objective tsdae needs two")
         texts = [example.texts[0] for example in dataset.examples]
         model = objective.model
         assert model.tokenizer is not None
@@ -167,4 +182,5 @@ class DenoisingSource(Source):
         features = [{key: value.to(device, non_blocking=True) for key, value in tensors.items()}]
         lengths = [len(text) for text in texts]
         count = parts_of(lengths, device)
-        return Batch(features, None, len(rows), sum(lengths), padded_tokens(lengths, count))
+        padded = padded_tokens(lengths, count)
+        return Batch(features, None, len(rows), sum(lengths), padded, padding_computed=True)

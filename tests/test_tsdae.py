@@ -11,19 +11,23 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tokenizers import processors
 from train_process import SMALL, TrainRunner, said
 
 from data import DataSet, Example
+from sbert.build import build_model, build_objective
+from sbert.diagnose import _text
 from sbert.encode import pad, tokenize, words_of
 from sbert.errors import RunError, UsageError
 from sbert.flag_checks import objectives_of, parse
 from sbert.flags import OBJECTIVES
 from sbert.gradient_cache import cached_backward
+from sbert.meter import Meter
 from sbert.model import modelWithPooling
 from sbert.optim import build_optimizer
 from sbert.precision import autocast
 from sbert.source import Batch
-from sbert.tsdae import FAMILIES, TSDAE, DenoisingSource, delete_words
+from sbert.tsdae import FAMILIES, TSDAE, DenoisingSource, check_decodes, delete_words
 from sbert.unpadded import pack_for_training
 from tests.golden.make_tsdae import CASES, fill
 from tests.tiny_models import save_tiny, tiny_model
@@ -59,7 +63,7 @@ def source_of(model: modelWithPooling, *texts: str, ratio: float = 0.6) -> Denoi
                 weight.mul_(20)
     objective.eval()
     rows = [Example((text,), None) for text in texts]
-    return DenoisingSource.noisy(DataSet("made-up", "train", "text", "en", rows, {}), objective)
+    return DenoisingSource.of_texts(DataSet("made-up", "train", "text", "en", rows, {}), objective)
 
 
 def objective_of(source: DenoisingSource) -> TSDAE:
@@ -151,17 +155,17 @@ def test_the_vector_is_seen_and_later_tokens_are_not(encoder: modelWithPooling) 
     source = source_of(encoder, *TEXTS)
     objective, batch = objective_of(source), batch_of(source)
     (column,) = batch.features
-    plain = objective.losses(column)
+    plain = objective.likelihoods(column)
     swapped = {
         **column,
         "input_ids": column["input_ids"].roll(1, 0),
         "attention_mask": column["attention_mask"].roll(1, 0),
     }
-    assert (objective.losses(swapped) - plain).abs()[:, 0].min() > 1e-4
+    assert (objective.likelihoods(swapped) - plain).abs()[:, 0].min() > 1e-4
 
     def nth(n: int, ids: torch.Tensor) -> torch.Tensor:
         part = {**column, "target_ids": ids[:, : n + 1], "target_mask": column["target_mask"][:, : n + 1]}
-        return objective.losses(part)[:, 0]
+        return objective.likelihoods(part)[:, 0]
 
     row, ids = 1, column["target_ids"]
     other = ids.clone()
@@ -199,6 +203,83 @@ def test_weights_are_shared_and_stay_so(encoder: modelWithPooling, tmp_path: Pat
     )
 
 
+def test_parts_have_at_most_so_many_texts_each_as_wide_as_its_longest(encoder: modelWithPooling) -> None:
+    source = source_of(encoder, *TEXTS)
+    objective, batch = objective_of(source), batch_of(source)
+    ((encode, chunks),) = objective.plan(batch.features, 2)
+    assert [len(part["target_ids"]) for part in chunks.parts] == [2, 2, 2]
+    for part in chunks.parts:
+        for ids, mask in (("input_ids", "attention_mask"), ("target_ids", "target_mask")):
+            assert part[ids].shape == part[mask].shape and part[mask].any(0).all()
+    (column,) = chunks.restore([encode(part) for part in chunks.parts])
+    torch.testing.assert_close(column, objective.likelihoods(batch.features[0]))
+
+
+def test_the_ratio_reaches_the_batch_and_the_flag_the_objective(encoder: modelWithPooling) -> None:
+    (column,) = batch_of(source_of(encoder, *TEXTS, ratio=0.0)).features
+    assert torch.equal(column["input_ids"], column["target_ids"])
+    (column,) = batch_of(source_of(encoder, *TEXTS, ratio=1.0)).features
+    assert (column["attention_mask"].sum(1) < column["target_mask"].sum(1)).sum() == 5  # "cat" stays
+    flags, _ = parse(["--objective", "tsdae", "--train-data", "samples-sts", "--deletion-ratio", "0.25"])
+    assert build_objective("tsdae", encoder, flags).deletion_ratio == 0.25  # type: ignore[union-attr]
+
+
+def test_the_word_that_stays_is_drawn() -> None:
+    torch.manual_seed(1)
+    assert len({tuple(delete_words([None, 0, 1, 2, None], 1.0)) for _ in range(40)}) == 3
+
+
+def test_left_padding_is_of_what_is_encoded_alone(encoder: modelWithPooling) -> None:
+    assert encoder.tokenizer is not None
+    encoder.tokenizer.padding_side = "left"
+    (column,) = batch_of(source_of(encoder, *TEXTS)).features
+    assert column["attention_mask"][:, -1].all() and not column["attention_mask"][:, 0].all()
+    assert column["target_mask"][:, 0].all() and not column["target_mask"][:, -1].all()
+
+
+def test_words_of_a_model_that_lowers_texts() -> None:
+    folder = Path(__file__).parent / "golden" / "legacy_mean" / "model"
+    model = modelWithPooling.from_pretrained(folder)
+    assert model.tokenizer is not None and model.description.do_lower_case
+    texts = ["The Dog IS PLAYING a Guitar", "a man"]
+    ids = tokenize(model.tokenizer, texts, model.max_length, lower=True).ids
+    source = source_of(model, *texts)
+    assert source.columns[0] == ids and [len(row) for row in source.words] == [len(row) for row in ids]
+
+
+def test_the_decoder_has_dropout_of_its_own(encoder: modelWithPooling) -> None:
+    source = source_of(encoder, *TEXTS)
+    objective, batch = objective_of(source), batch_of(source)
+    objective.decoder.train()
+    assert not encoder.training
+    first, second = (objective(batch.features)["loss"].item() for _ in range(2))
+    assert first != second
+
+
+def test_what_is_reported_of_padding(encoder: modelWithPooling) -> None:
+    """The decoder computes it, also where the encoder runs unpadded."""
+    source = source_of(encoder, *TEXTS)
+    batch = batch_of(source)
+    assert batch.real_tokens == sum(source.lengths)
+    assert batch.padded_tokens == 6 * max(source.lengths) and batch.padding_computed
+    meter = Meter([source], None, 1, 0, 1, packed=True)
+    meter.count(batch)
+    assert (meter.real, meter.padded) == (batch.real_tokens, batch.padded_tokens)
+
+
+def test_normalize_is_dropped_unless_told(tmp_path: Path) -> None:
+    folder = Path(__file__).parent / "golden" / "normalize" / "model"
+    for words, layers in (([], 0), (["--normalize", "yes"], 1)):
+        flags, _ = parse(
+            ["--model", str(folder), "--objective", "tsdae", "--train-data", "samples-sts", *words]
+        )
+        assert len(build_model(flags, CPU, ["tsdae"]).layers) == layers  # type: ignore[union-attr]
+
+
+def test_the_text_that_a_diagnosis_shows(encoder: modelWithPooling) -> None:
+    assert _text(source_of(encoder, "a dog in the park", ratio=1.0), 0) == "'a dog in the park'"
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_gradient_cache_and_unpadded_batches(encoder: modelWithPooling, packed: bool) -> None:
     source = source_of(encoder, *TEXTS)
@@ -227,7 +308,7 @@ def test_every_family(family: str, tmp_path: Path) -> None:
     source = source_of(model, *TEXTS)
     objective, batch = objective_of(source), batch_of(source)
     together = objective(batch.features)["loss"]
-    apart = torch.stack([objective.losses(part)[0] for part in ones(batch)]).sum(0)
+    apart = torch.stack([objective.likelihoods(part)[0] for part in ones(batch)]).sum(0)
     assert together.item() == pytest.approx((apart[0] / apart[1]).item(), abs=1e-5)
     together.backward()
     missing = [n for n, p in model.named_parameters() if p.grad is None and "pooler" not in n]
@@ -282,6 +363,31 @@ def test_encoders_that_make_no_decoder(family: str, tmp_path: Path) -> None:
         RunError, match=f"--objective tsdae: {family} encoders make no decoder \\(allowed: bert, roberta,"
     ):
         TSDAE(model)
+
+
+def test_a_model_that_is_a_decoder(folder: Path) -> None:
+    model = tiny_model(folder)
+    model.model.config.is_decoder = True  # type: ignore[union-attr]
+    with pytest.raises(RunError, match="this model is a decoder already"):
+        check_decodes(model)
+
+
+def test_tables_that_a_config_does_not_tie(folder: Path) -> None:
+    model = tiny_model(folder)
+    model.model.config.tie_word_embeddings = False  # type: ignore[union-attr]
+    decoder = TSDAE(model).decoder
+    assert decoder.get_output_embeddings().weight is model.model.get_input_embeddings().weight  # type: ignore[operator]
+    assert not model.model.config.tie_word_embeddings  # type: ignore[union-attr]
+
+
+def test_a_text_of_one_token(encoder: modelWithPooling) -> None:
+    assert encoder.tokenizer is not None
+    encoder.tokenizer.backend_tokenizer.post_processor = processors.Sequence([])  # type: ignore[attr-defined]
+    with pytest.raises(
+        RunError, match="made-up-train: 'cat' is one token or none, and --objective tsdae needs two"
+    ):
+        source_of(encoder, *TEXTS)
+    assert min(source_of(encoder, *TEXTS[:5]).lengths) == 2
 
 
 def test_vectors_that_do_not_fit(folder: Path) -> None:
@@ -357,6 +463,27 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(
     assert resumed.code == 0, resumed.stderr
     one, other = (load_file(tmp_path / name / "model/model.safetensors") for name in ("whole", "run"))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_runs_that_end_before_anything_is_trained(
+    run_train: TrainRunner, folder: Path, tmp_path: Path
+) -> None:
+    save_tiny(tmp_path / "modern", "modernbert")
+    sets = (
+        "--train-data",
+        "samples-sts-en",
+        "samples-nli-en",
+        "--objective",
+        "regression",
+        "tsdae",
+        "--mix",
+        "sequence",
+    )
+    result = run_train(
+        "--model", "modern", *SMALL, *sets, "--eval-data", "samples-sts-en", "--output-dir", "run"
+    )
+    assert "modernbert encoders make no decoder" in said(result, 1)
+    assert not list(tmp_path.glob("run/model*")) and not (tmp_path / "run/before.json").exists()
 
 
 def test_runs_that_end_in_one_line(run_train: TrainRunner, folder: Path, tmp_path: Path) -> None:
