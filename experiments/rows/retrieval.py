@@ -189,7 +189,7 @@ ROWS = (
                 f"--model {KOREAN} --rerank {{step2}}/model --depth 10 --blend auto --precision bf16",
             ),
         ),
-        seeds=(1,),
+        seeds=SEEDS,
     ),
     *(_untrained(data, system) for data in ("nfcorpus", "scifact") for system in SYSTEM_NAMES),
     *(_cut(data) for data in ("nfcorpus", "scifact")),
