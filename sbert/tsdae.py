@@ -1,6 +1,6 @@
 """TSDAE (Wang, Reimers and Gurevych 2021, arXiv 2104.06979): a model adapted to a domain by texts alone.
 
-    python train.py --objective tsdae --train-data nfcorpus --pooling cls
+    python train.py --objective tsdae --train-data nfcorpus --epochs 4 --lr 1e-4
     python train.py --objective tsdae --train-data sentences.txt --dev-data stsb --select-on stsb-dev/spearman_cosine
 
 Words of a text are deleted, what is left is encoded, and a decoder that sees nothing but this one vector (through

@@ -15,7 +15,9 @@ from tokenizers import processors
 from train_process import SMALL, TrainRunner, said
 
 from data import DataSet, Example
+from sbert import tsdae
 from sbert.build import build_model, build_objective
+from sbert.chunks import padded_tokens
 from sbert.diagnose import _text
 from sbert.encode import pad, tokenize, words_of
 from sbert.errors import RunError, UsageError
@@ -267,7 +269,24 @@ def test_what_is_reported_of_padding(encoder: modelWithPooling) -> None:
     assert (meter.real, meter.padded) == (batch.real_tokens, batch.padded_tokens)
 
 
-def test_normalize_is_dropped_unless_told(tmp_path: Path) -> None:
+def test_padding_of_several_parts(encoder: modelWithPooling, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = source_of(encoder, *TEXTS)
+    monkeypatch.setattr(tsdae, "parts_of", lambda *_: 3)
+    assert batch_of(source).padded_tokens == padded_tokens(source.lengths, 3) < 6 * max(source.lengths)
+
+
+def test_narrow_embeddings_reach_the_first_sum_in_fp32(tmp_path: Path) -> None:
+    source = source_of(tiny_model(save_tiny(tmp_path / "electra", "electra")), *TEXTS)
+    objective, batch = objective_of(source), batch_of(source)
+    seen: list[torch.dtype] = []
+    projection = objective.decoder.base_model.embeddings_project
+    projection.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    with autocast(CPU, "bf16"):
+        objective(batch.features)
+    assert seen == [torch.float32]
+
+
+def test_normalize_is_dropped_unless_told() -> None:
     folder = Path(__file__).parent / "golden" / "normalize" / "model"
     for words, layers in (([], 0), (["--normalize", "yes"], 1)):
         flags, _ = parse(
