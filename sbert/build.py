@@ -21,7 +21,7 @@ from sbert.dense_objectives import DenseMegaBatchMargin, DenseObjective, DenseRa
 from sbert.dense_source import DenseSource
 from sbert.distillation import DistillationSource, ends_in_unit_length, load_teacher, seen_by
 from sbert.errors import RunError
-from sbert.flags import IN_BATCH, Flags
+from sbert.flags import Flags
 from sbert.model import modelWithPooling
 from sbert.objectives import (
     Objective,
@@ -38,6 +38,7 @@ from sbert.retrieval.search import SIMILARITIES
 from sbert.simcse import SimCSE, check_passes_differ
 from sbert.source import Source, TrainingSource
 from sbert.towers import TwoTowers, load_bi_encoder
+from sbert.trains_on import IN_BATCH
 from sbert.tsdae import TSDAE, DenoisingSource, check_decodes
 
 Model = modelWithPooling | TwoTowers | CrossEncoder

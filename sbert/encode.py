@@ -57,8 +57,13 @@ def tokenize(
     if not texts:
         return Tokens([], 0)
     given = [text.lower() for text in texts] if lower else list(texts)
-    out = tokenizer(
-        given,
+    out = _tokenized(tokenizer, given, max_length)
+    return Tokens(out["input_ids"], count_truncated(tokenizer, out, max_length, given))
+
+
+def _tokenized(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> BatchEncoding:
+    return tokenizer(
+        list(texts),
         add_special_tokens=True,
         truncation=True,
         max_length=max_length,
@@ -66,7 +71,6 @@ def tokenize(
         return_attention_mask=False,
         return_token_type_ids=False,
     )
-    return Tokens(out["input_ids"], count_truncated(tokenizer, out, max_length, given))
 
 
 def words_of(
@@ -75,15 +79,7 @@ def words_of(
     """Of each token that ``tokenize`` gives, the number of the word that it is part of; None of special tokens. A word is what
     the tokenizer splits a text into before it looks for pieces: with BERT's, punctuation is a word of its own; where a
     language is written without spaces, a word may be a whole sentence. Raises RunError where the tokenizer does not know."""
-    given = [text.lower() for text in texts] if lower else list(texts)
-    out = tokenizer(
-        given,
-        truncation=True,
-        max_length=max_length,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
+    out = _tokenized(tokenizer, [text.lower() for text in texts] if lower else texts, max_length)
     if out.encodings is None:
         raise RunError(
             "this model's tokenizer is written in Python and does not tell which tokens make a word"

@@ -9,7 +9,8 @@ from data import DataError
 from data.tasks import split_of, task_of
 from sbert.errors import UsageError
 from sbert.flag_parser import build_parser, suggestion
-from sbert.flags import DEFAULT_OBJECTIVE, IN_BATCH, OBJECTIVES, PER_STAGE, Flags
+from sbert.flags import PER_STAGE, Flags
+from sbert.trains_on import DEFAULT_OBJECTIVE, IN_BATCH, OBJECTIVES
 
 CROSS_RETRIEVAL = (
     "{0} is retrieval data: a cross-encoder trains on the negatives that python -m experiments.mine --data {0} finds, "
@@ -78,21 +79,7 @@ def check(flags: Flags, given: set[str]) -> None:
                 f"{len(flags.train_data)} training set(s))"
             )
     objectives = objectives_of(flags)
-    for f in fields(Flags):
-        needs = f.metadata.get("needs")
-        if f.name in given and needs and "auto" not in objectives and not set(needs) & set(objectives):
-            raise UsageError(
-                f"--{f.name.replace('_', '-')} is for --objective {' and '.join(needs)}; this run has "
-                f"{', '.join(objectives)}"
-            )
-    if (
-        "head_lr" in given
-        and flags.arch == "bi"
-        and not {"classification", "tsdae", "auto"} & set(objectives)
-    ):
-        raise UsageError(
-            f"--head-lr is for --objective classification and tsdae, or --arch cross; this run has {', '.join(objectives)}"
-        )
+    _check_needs(flags, given, objectives)
     if flags.batch_sampler == "topics" and (flags.arch == "cross" or set(objectives) - {*IN_BATCH, "auto"}):
         raise UsageError(
             f"--batch-sampler topics is for --arch bi --objective {' and '.join(IN_BATCH)}, whose batch is the negatives; "
@@ -102,6 +89,18 @@ def check(flags: Flags, given: set[str]) -> None:
     check_teacher(flags, objectives)
     if flags.patience and flags.select_on == "last":
         raise UsageError("--patience waits for a better --select-on metric, and --select-on last has none")
+
+
+def _check_needs(flags: Flags, given: set[str], objectives: Sequence[str]) -> None:
+    """Flags that say something to some objectives alone; "needs_bi" holds for bi-encoders and not for --arch cross."""
+    for f in fields(Flags):
+        of_bi = f.metadata.get("needs_bi") if flags.arch == "bi" else None
+        needs = f.metadata.get("needs") or of_bi
+        if f.name in given and needs and "auto" not in objectives and not set(needs) & set(objectives):
+            raise UsageError(
+                f"--{f.name.replace('_', '-')} is for --objective {' and '.join(needs)}"
+                f"{', or --arch cross' if of_bi else ''}; this run has {', '.join(objectives)}"
+            )
 
 
 def check_one_head(arch: str, objectives: Sequence[str]) -> None:

@@ -13,7 +13,8 @@ from sbert.errors import UsageError
 from sbert.evaluation.cross import takes
 from sbert.evaluation.evaluate import SIAMESE_TASKS
 from sbert.flag_checks import check_one_head, check_teacher, objectives_of
-from sbert.flags import AS_TRIPLETS, DEFAULT_OBJECTIVE, OBJECTIVES, WITHOUT_LABELS, Flags
+from sbert.flags import Flags
+from sbert.trains_on import AS_TRIPLETS, DEFAULT_OBJECTIVE, OBJECTIVES, WITHOUT_LABELS
 
 log = logging.getLogger("sbert")
 

@@ -21,9 +21,9 @@ from experiments.ranks import CASES, Case, build, differences, nli, sts, triplet
 from sbert import distributed
 from sbert.encode import encode
 from sbert.errors import RunError
-from sbert.flags import OBJECTIVES
 from sbert.loop import Settings, accumulate_gradients
 from sbert.precision import grad_scaler
+from sbert.trains_on import OBJECTIVES
 
 COUNT = 2
 TEXTS = [f"the man {'walks ' * (i % 9)}in the park {i}" for i in range(90)]

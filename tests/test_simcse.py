@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from train_process import SMALL, TrainRunner, said
+from train_process import SMALL, TrainRunner, said, whole_and_resumed
 
 import data
 from data import DataSet, Example, Passage, Question, RetrievalSet
@@ -21,13 +20,13 @@ from sbert.chunks import Features
 from sbert.dense_source import DenseSource
 from sbert.errors import RunError, UsageError
 from sbert.flag_checks import objectives_of, parse
-from sbert.flags import OBJECTIVES
 from sbert.gradient_cache import cached_backward
 from sbert.loop import Settings
 from sbert.model import modelWithPooling
 from sbert.plan import load_stages
 from sbert.precision import autocast
 from sbert.simcse import SimCSE, check_passes_differ
+from sbert.trains_on import OBJECTIVES
 from tests.tiny_models import save_tiny, tiny_model
 
 CPU = torch.device("cpu")
@@ -284,13 +283,7 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(
 ) -> None:
     flags = ["--model", folder, *RUN, "--train-limit", 24, "--batch-size", 4, "--epochs", 3, "--lr", "1e-3", "--precision",
              "fp32", "--log-steps", 1, "--cache-rows", 3]  # fmt: skip
-    whole = run_train(*flags, "--output-dir", "whole")
-    assert whole.code == 0, whole.stderr
-    running = run_train.start(*flags, "--output-dir", "run")
-    running.when(lambda: "update 5/" in running.stderr, signal.SIGTERM)
-    assert running.wait().code == 128 + signal.SIGTERM
-    resumed = run_train("--resume", "run")
-    assert resumed.code == 0, resumed.stderr
+    whole_and_resumed(run_train, *flags)
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "run")
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 

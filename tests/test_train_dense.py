@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from train_process import SMALL, TrainRunner, said
+from train_process import SMALL, TrainRunner, said, whole_and_resumed
 
 from data.files import sha256_of
 from sbert.model import modelWithPooling
@@ -153,13 +152,7 @@ def test_a_stopped_run_with_drawn_negatives_and_a_gradient_cache_goes_on(
         "--model", tiny_model_dir, "--train-data", "mined.jsonl", "--dev-data", "--eval-data", "--epochs", 12, "--batch-size",
         4, "--cache-rows", 3, "--hard-negatives", 2, "--lr", "1e-3", "--precision", "fp32", "--log-steps", 1, "--towers", "separate",
     ]  # fmt: skip
-    whole = run_train(*flags, "--output-dir", "whole")
-    assert whole.code == 0, whole.stderr
-    running = run_train.start(*flags, "--output-dir", "run")
-    running.when(lambda: "update 5/" in running.stderr, signal.SIGTERM)
-    assert running.wait().code == 128 + signal.SIGTERM
-    resumed = run_train("--resume", "run")
-    assert resumed.code == 0, resumed.stderr
+    whole_and_resumed(run_train, *flags)
     one, other = (load_bi_encoder(tmp_path / name / "model") for name in ("whole", "run"))
     assert torch.equal(weights(one), weights(other))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tokenizers import processors
-from train_process import SMALL, TrainRunner, said
+from train_process import SMALL, TrainRunner, said, whole_and_resumed
 
 from data import DataSet, Example
 from sbert import tsdae
@@ -22,13 +21,13 @@ from sbert.diagnose import _text
 from sbert.encode import pad, tokenize, words_of
 from sbert.errors import RunError, UsageError
 from sbert.flag_checks import objectives_of, parse
-from sbert.flags import OBJECTIVES
 from sbert.gradient_cache import cached_backward
 from sbert.meter import Meter
 from sbert.model import modelWithPooling
 from sbert.optim import build_optimizer
 from sbert.precision import autocast
 from sbert.source import Batch
+from sbert.trains_on import OBJECTIVES
 from sbert.tsdae import FAMILIES, TSDAE, DenoisingSource, check_decodes, delete_words
 from sbert.unpadded import pack_for_training
 from tests.golden.make_tsdae import CASES, fill
@@ -473,13 +472,7 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(
 ) -> None:
     flags = ["--model", folder, *RUN, "--train-limit", 24, "--batch-size", 4, "--epochs", 3, "--lr", "1e-3", "--precision",
              "fp32", "--log-steps", 1, "--cache-rows", 3]  # fmt: skip
-    whole = run_train(*flags, "--output-dir", "whole")
-    assert whole.code == 0, whole.stderr
-    running = run_train.start(*flags, "--output-dir", "run")
-    running.when(lambda: "update 5/" in running.stderr, signal.SIGTERM)
-    assert running.wait().code == 128 + signal.SIGTERM
-    resumed = run_train("--resume", "run")
-    assert resumed.code == 0, resumed.stderr
+    whole_and_resumed(run_train, *flags)
     one, other = (load_file(tmp_path / name / "model/model.safetensors") for name in ("whole", "run"))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 

@@ -97,6 +97,17 @@ class Running:
         return Result(code, (self.folder / "stdout").read_text(encoding="utf8"), self.stderr)
 
 
+def whole_and_resumed(run_train: TrainRunner, *flags: Any) -> None:
+    """Two runs of the same flags, into whole/ and run/; the second is stopped by SIGTERM after update 5 and resumed."""
+    whole = run_train(*flags, "--output-dir", "whole")
+    assert whole.code == 0, whole.stderr
+    running = run_train.start(*flags, "--output-dir", "run")
+    running.when(lambda: "update 5/" in running.stderr, signal.SIGTERM)
+    assert running.wait().code == 128 + signal.SIGTERM
+    resumed = run_train("--resume", "run")
+    assert resumed.code == 0, resumed.stderr
+
+
 def start(folder: Path, arguments: list[str], variables: dict[str, str], *, fresh: bool = False) -> Running:
     """Starts train.py with ``folder`` (made here) as its working directory, which also receives its output."""
     folder.mkdir(parents=True, exist_ok=True)

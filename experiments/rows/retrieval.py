@@ -76,6 +76,21 @@ def _few(objective: str, hard: bool) -> Row:
     )
 
 
+def _without_labels(objective: str, title: str, seeds: tuple[int, ...]) -> Row:
+    return Row(
+        id=f"nfcorpus-{objective}",
+        name=f"NFCorpus: dense, {title} on the first 64 tokens of 1,000 of its passages, no question",
+        edition="offline",
+        steps=(
+            train(
+                f"--objective {objective} --train-data nfcorpus --train-limit 1000 --max-length 64 --batch-size 32 --lr 2e-5 {LAST}"
+            ),
+            retrieve(2, "nfcorpus", "dense", "--model {step1}/model --max-length 256 --precision bf16"),
+        ),
+        seeds=seeds,
+    )
+
+
 ROWS = (
     *(_untrained("squad", system) for system in SYSTEM_NAMES),
     Row(
@@ -193,30 +208,8 @@ ROWS = (
     ),
     *(_untrained(data, system) for data in ("nfcorpus", "scifact") for system in SYSTEM_NAMES),
     *(_cut(data) for data in ("nfcorpus", "scifact")),
-    Row(
-        id="nfcorpus-simcse",
-        name="NFCorpus: dense, SimCSE on the first 64 tokens of 1,000 of its passages, no question",
-        edition="offline",
-        steps=(
-            train(
-                f"--objective simcse --train-data nfcorpus --train-limit 1000 --max-length 64 --batch-size 32 --lr 2e-5 {LAST}"
-            ),
-            retrieve(2, "nfcorpus", "dense", "--model {step1}/model --max-length 256 --precision bf16"),
-        ),
-        seeds=SEEDS,
-    ),
-    Row(
-        id="nfcorpus-tsdae",
-        name="NFCorpus: dense, TSDAE on the first 64 tokens of 1,000 of its passages, no question",
-        edition="offline",
-        steps=(
-            train(
-                f"--objective tsdae --train-data nfcorpus --train-limit 1000 --max-length 64 --batch-size 32 --lr 2e-5 {LAST}"
-            ),
-            retrieve(2, "nfcorpus", "dense", "--model {step1}/model --max-length 256 --precision bf16"),
-        ),
-        seeds=(1,),
-    ),
+    _without_labels("simcse", "SimCSE", SEEDS),
+    _without_labels("tsdae", "TSDAE", (1,)),
 )
 
 TABLE = Table(
